@@ -1,0 +1,1 @@
+"""Fundus photograph analysis: segmentation, classification, explanation. Knows no Django."""

@@ -1,0 +1,152 @@
+"""Values that cross the seams of ``ml``: frozen, typed, free of framework objects."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Mode(StrEnum):
+    """Which parts of the pipeline run."""
+
+    SEGMENT_CLASSIFY = "segment_classify"
+    CLASSIFY = "classify"
+
+
+class Outcome(StrEnum):
+    """What the pipeline can say of a photograph it could decode."""
+
+    FINDING = "finding"
+    INDETERMINATE = "indeterminate"
+    UNGRADABLE = "ungradable"
+
+
+class Step(StrEnum):
+    """Named steps of an analysis, in order, for progress display."""
+
+    CHECKING = "checking"
+    SEGMENTING = "segmenting"
+    CLASSIFYING = "classifying"
+    EXPLAINING = "explaining"
+    SAVING = "saving"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A rectangle in pixels; ``bottom`` and ``right`` are exclusive."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        """Rows covered."""
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        """Columns covered."""
+        return self.right - self.left
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldOfView:
+    """The lit disc of a fundus photograph.
+
+    Attributes:
+        mask: True inside the field of view; shape (H, W), bool.
+        box: Smallest box around ``mask``, in pixels of the photograph.
+    """
+
+    mask: NDArray[np.bool_]
+    box: Box
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FundusImage:
+    """A decoded photograph, upright, without metadata.
+
+    Attributes:
+        pixels: RGB, shape (H, W, 3), uint8, 0-255.
+        jpeg: The re-encoded copy that ``pixels`` was decoded from.
+        sha256: Hexadecimal SHA-256 of ``jpeg``.
+    """
+
+    pixels: NDArray[np.uint8]
+    jpeg: bytes
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelIdentity:
+    """Which weights spoke: bundle name, semantic version, SHA-256 of the weights file."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """Verdict of the quality gate.
+
+    Attributes:
+        gradable: Whether a class may be named at all.
+        score: 0 (useless) to 1 (good).
+        reasons: Stable codes, worst first: ``not_a_fundus``, ``too_dark``, ``overexposed``,
+            ``blurred``, ``low_contrast``, ``cut_off``.
+        measures: The numbers behind the verdict, by name.
+    """
+
+    gradable: bool
+    score: float
+    reasons: tuple[str, ...] = ()
+    measures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """Calibrated probabilities of one path; they sum to 1.
+
+    Attributes:
+        label: Most probable class.
+        probabilities: Class name to probability, in the order stored in the bundle.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """Everything the pipeline found in one photograph.
+
+    Attributes:
+        outcome: Finding, indeterminate or ungradable.
+        prediction: Fused result; None when ungradable.
+        image_path: Classifier on the photograph; None when ungradable.
+        vessel_path: Classifier on the vessel map; None when ungradable or not asked for.
+        agreement: Both paths name the same class; None when there is one path only.
+        quality: The gate's verdict.
+        vessel_probability: (H, W) float32 in [0, 1] at the photograph's size, 0 outside the
+            field of view; None in mode ``classify`` or when no field of view was found.
+        vessel_mask: (H, W) bool, ``vessel_probability`` at the bundle's threshold.
+        heatmap: Grad-CAM of the fused prediction's class on the photograph, (H, W) float32 in [0, 1].
+        models: The bundles that took part.
+        timings_ms: Milliseconds by step: decode, segment, classify, explain, total.
+    """
+
+    outcome: Outcome
+    prediction: Prediction | None
+    image_path: Prediction | None
+    vessel_path: Prediction | None
+    agreement: bool | None
+    quality: Quality
+    vessel_probability: NDArray[np.float32] | None
+    vessel_mask: NDArray[np.bool_] | None
+    heatmap: NDArray[np.float32] | None
+    models: tuple[ModelIdentity, ...]
+    timings_ms: dict[str, float]
