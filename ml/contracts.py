@@ -65,6 +65,27 @@ class FieldOfView:
     box: Box
 
 
+class SourceFormat(StrEnum):
+    """What the bytes of an upload are, by content."""
+
+    JPEG = "JPEG"
+    PNG = "PNG"
+    DICOM = "DICOM"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DicomAttributes:
+    """What a DICOM file says about the photograph in it.
+
+    Attributes:
+        laterality: ``R`` or ``L``; None when absent or anything else.
+        patient_id: Attribute 0010,0020, at most 64 characters; None when absent.
+    """
+
+    laterality: str | None
+    patient_id: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FundusImage:
     """A decoded photograph, upright, without metadata.
@@ -73,11 +94,15 @@ class FundusImage:
         pixels: RGB, shape (H, W, 3), uint8, 0-255.
         jpeg: The re-encoded copy that ``pixels`` was decoded from.
         sha256: Hexadecimal SHA-256 of ``jpeg``.
+        source_format: Format of the original bytes; that of the copy when it was loaded from one.
+        dicom: Attributes of a DICOM original; None for the other formats.
     """
 
     pixels: NDArray[np.uint8]
     jpeg: bytes
     sha256: str
+    source_format: SourceFormat = SourceFormat.JPEG
+    dicom: DicomAttributes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
