@@ -1,0 +1,65 @@
+"""Roles and what each may do. Portal, API and admin all ask here.
+
+Which *rows* a user may know about is ``visible_to`` of the QuerySets; which *actions* is this table.
+"""
+
+from enum import StrEnum
+
+from diagnosis.errors import NotAllowedError
+from diagnosis.models import Role, User
+
+
+class Capability(StrEnum):
+    """Something that a role may or may not do. The values are also the scopes of API tokens."""
+
+    READ_PATIENTS = "patients:read"
+    WRITE_PATIENTS = "patients:write"
+    READ_DIAGNOSES = "diagnoses:read"
+    WRITE_DIAGNOSES = "diagnoses:write"
+    OVERRIDE_DUPLICATES = "diagnoses:override"
+    READ_REVIEWS = "reviews:read"
+    WRITE_REVIEWS = "reviews:write"
+    READ_MODELS = "models:read"
+    READ_AUDIT = "audit:read"
+    MANAGE_USERS = "users:manage"
+
+
+_STAFF = frozenset(
+    {
+        Capability.READ_PATIENTS,
+        Capability.WRITE_PATIENTS,
+        Capability.READ_DIAGNOSES,
+        Capability.WRITE_DIAGNOSES,
+        Capability.READ_REVIEWS,
+        Capability.READ_MODELS,
+    }
+)
+_READERS = _STAFF | {Capability.WRITE_REVIEWS, Capability.OVERRIDE_DUPLICATES}
+
+CAPABILITIES: dict[str, frozenset[Capability]] = {
+    Role.TECHNICIAN: _STAFF,
+    Role.CLINICIAN: _READERS,
+    Role.CLINIC_ADMIN: _READERS | {Capability.READ_AUDIT, Capability.MANAGE_USERS},
+    Role.PLATFORM_ADMIN: frozenset(Capability),
+    Role.EHR_CLIENT: _STAFF,
+}
+
+
+def may(user: User, capability: Capability) -> bool:
+    """Whether the user's role includes the capability; never for an inactive user."""
+    return user.is_active and capability in CAPABILITIES.get(user.role, frozenset())
+
+
+def require(user: User, capability: Capability) -> None:
+    """Pass silently, or refuse.
+
+    Raises:
+        NotAllowedError: The user's role does not include the capability.
+    """
+    if not may(user, capability):
+        raise NotAllowedError
+
+
+def scopes_for(role: str) -> list[str]:
+    """Return every scope that a token of this role may carry, sorted."""
+    return sorted(str(capability) for capability in CAPABILITIES.get(role, frozenset()))

@@ -1,0 +1,47 @@
+"""System checks with ids: what must hold before the portal may serve patients."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
+
+from diagnosis import inference
+from diagnosis.errors import ModelUnavailableError
+
+
+@register(Tags.files)
+def bundles_match_their_hashes(**_options: Any) -> list[CheckMessage]:
+    """``diagnosis.E001``: a model bundle is missing or does not match its hashes."""
+    try:
+        inference.bundles()
+    except ModelUnavailableError:
+        return [
+            Error(
+                "A model bundle is missing or its files do not match their hashes.",
+                hint="Run `python -m ml verify-bundle` and restore the bundle it names.",
+                id="diagnosis.E001",
+            )
+        ]
+    return []
+
+
+@register(Tags.security)
+def media_is_private(**_options: Any) -> list[CheckMessage]:
+    """``diagnosis.E002``: media lies inside a folder that is served as static files."""
+    if settings.MEDIA_ROOT.is_relative_to(settings.STATIC_ROOT):
+        return [Error("MEDIA_ROOT lies inside STATIC_ROOT, which is public.", id="diagnosis.E002")]
+    return []
+
+
+@register(Tags.security, deploy=True)
+def production_uses_a_server_database(**_options: Any) -> list[CheckMessage]:
+    """``diagnosis.W001``: production on the embedded default."""
+    if settings.EMBEDDED:
+        return [
+            Warning(
+                "DATABASE_URL is not set: this is the embedded default, for one host.",
+                hint="Set DATABASE_URL to a PostgreSQL database.",
+                id="diagnosis.W001",
+            )
+        ]
+    return []

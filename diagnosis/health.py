@@ -1,0 +1,69 @@
+"""Liveness and readiness."""
+
+import logging
+from collections.abc import Callable
+
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.http import require_GET
+
+from diagnosis import inference, storage
+from diagnosis.errors import ModelUnavailableError
+from diagnosis.models import WorkerHeartbeat
+
+logger = logging.getLogger(__name__)
+
+
+@require_GET
+def healthz(_request: HttpRequest) -> JsonResponse:
+    """Whether this process answers."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_GET
+def readyz(_request: HttpRequest) -> JsonResponse:
+    """Whether the portal can take a photograph and diagnose it: 200, or 503 naming what is missing."""
+    checks: dict[str, Callable[[], bool]] = {
+        "database": _database_answers,
+        "migrations": _migrations_applied,
+        "media": storage.is_writable,
+        "worker": lambda: WorkerHeartbeat.objects.alive().exists(),
+        "models": _models_match,
+    }
+    results = {name: _passes(check) for name, check in checks.items()}
+    ready = all(results.values())
+    return JsonResponse({"status": "ok" if ready else "unavailable", "checks": results}, status=200 if ready else 503)
+
+
+def _passes(check: Callable[[], bool]) -> bool:
+    try:
+        return check()
+    except (DatabaseError, OSError) as error:
+        logger.warning("Not ready: %s", type(error).__name__)
+        return False
+
+
+def _database_answers() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        return cursor.fetchone() == (1,)
+
+
+_migrated = False
+
+
+def _migrations_applied() -> bool:
+    global _migrated  # noqa: PLW0603 - once applied they stay applied while this code runs
+    if not _migrated:
+        executor = MigrationExecutor(connection)
+        _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return _migrated
+
+
+def _models_match() -> bool:
+    try:
+        inference.bundles()
+    except ModelUnavailableError:
+        return False
+    return True

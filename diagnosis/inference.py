@@ -1,0 +1,250 @@
+"""The one door to ``ml``. Nothing else of Django imports it, and this module imports it lazily.
+
+The web process loads neither torch nor TensorFlow: it only starts the decoding child and reads
+bundle manifests. Workers load the pipeline once per child process.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+
+from diagnosis.errors import ModelUnavailableError, RefusedImageError
+from diagnosis.models import Mode
+
+if TYPE_CHECKING:
+    from ml.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
+
+BUNDLE_NAMES = ("fundus_vessel_segmentation", "fundus_disease_classification", "vessel_map_classification")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedPhotograph:
+    """An upload that passed the intake gate: a re-encoded upright JPEG without metadata.
+
+    Attributes:
+        jpeg: The copy to store.
+        sha256: Of ``jpeg``.
+        source_sha256: Of the bytes that were sent.
+        source_format: JPEG, PNG or DICOM.
+        width: Pixels.
+        height: Pixels.
+        quality: ``gradable``, ``score`` and ``reasons`` of the quick check, for the retake coach.
+        dicom: Laterality and patient id found in a DICOM file, else None.
+    """
+
+    jpeg: bytes
+    sha256: str
+    source_sha256: str
+    source_format: str
+    width: int
+    height: int
+    quality: dict[str, Any]
+    dicom: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """The result of one analysis, ready to store: numbers, and pictures as encoded bytes.
+
+    Attributes:
+        outcome: ``finding``, ``indeterminate`` or ``ungradable``.
+        prediction: Class name, or empty unless the outcome is a finding.
+        probabilities: Fused class probabilities, or None when ungradable.
+        image_path: ``prediction`` and ``probabilities`` of the image path, or None.
+        vessel_path: The same of the vessel path, or None.
+        agreement: Whether both paths name the same class; None with one path.
+        quality: ``gradable``, ``score``, ``reasons``.
+        models: ``name``, ``version``, ``sha256`` of each bundle that spoke.
+        timings_ms: Milliseconds by step.
+        pictures: Artefact name to (file name, content type, bytes).
+    """
+
+    outcome: str
+    prediction: str
+    probabilities: dict[str, float] | None
+    image_path: dict[str, Any] | None
+    vessel_path: dict[str, Any] | None
+    agreement: bool | None
+    quality: dict[str, Any]
+    models: list[dict[str, str]]
+    timings_ms: dict[str, float]
+    pictures: dict[str, tuple[str, str, bytes]]
+
+
+class AnalysisRefusedError(Exception):
+    """The pipeline refused the photograph on purpose; ``code`` is stable."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.message = message
+
+
+def accept_photograph(data: bytes, *, declared_type: str | None, file_name: str | None) -> AcceptedPhotograph:
+    """Decode an upload in a child process with CPU and memory limits.
+
+    Args:
+        data: The bytes that were sent.
+        declared_type: Content type that the client named.
+        file_name: File name that the client named; only its ending is looked at.
+
+    Raises:
+        RefusedImageError: The bytes are not a picture that is accepted; its code says why.
+    """
+    from ml.errors import MLError
+    from ml.imaging import intake
+
+    try:
+        inspected = intake.inspect_isolated(data, declared_type=declared_type, file_name=file_name)
+    except MLError as error:
+        raise RefusedImageError(error.code) from error
+    return AcceptedPhotograph(
+        jpeg=inspected.jpeg,
+        sha256=inspected.sha256,
+        source_sha256=inspected.source_sha256,
+        source_format=inspected.source_format,
+        width=inspected.width,
+        height=inspected.height,
+        quality=_quality(inspected.quality),
+        dicom=inspected.dicom,
+    )
+
+
+def _quality(quality: Any) -> dict[str, Any]:
+    return {"gradable": quality.gradable, "score": round(quality.score, 3), "reasons": list(quality.reasons)}
+
+
+def bundles() -> list[dict[str, Any]]:
+    """Return the manifests of the bundles in use, with the text of their model cards.
+
+    Raises:
+        ModelUnavailableError: A file is missing or does not match its hash.
+    """
+    return _bundles_at(settings.RETINA_MODEL_DIR, _state_of_files(settings.RETINA_MODEL_DIR))
+
+
+def _state_of_files(directory: Path) -> tuple[tuple[str, int, int], ...]:
+    files = sorted(path for name in BUNDLE_NAMES for path in (directory / name).glob("*") if path.is_file())
+    return tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+
+
+@lru_cache(maxsize=2)
+def _bundles_at(directory: Path, _state: tuple[tuple[str, int, int], ...]) -> list[dict[str, Any]]:
+    from ml.bundle import load_bundle
+    from ml.errors import BundleError
+
+    found = []
+    for name in BUNDLE_NAMES:
+        try:
+            bundle = load_bundle(directory / name)
+        except BundleError as error:
+            logger.error("Bundle %s cannot be used: %s", name, error)  # noqa: TRY400 - the cause is in the message
+            raise ModelUnavailableError from error
+        card = bundle.directory / "MODEL_CARD.md"
+        found.append(
+            {
+                "name": bundle.name,
+                "version": bundle.version,
+                "sha256": bundle.sha256,
+                "metrics": bundle.manifest.get("metrics", {}),
+                "card": card.read_text(encoding="utf-8") if card.exists() else "",
+            }
+        )
+    return found
+
+
+_loading = threading.Lock()
+_pipeline: "Pipeline | None" = None
+
+
+def pipeline() -> "Pipeline":
+    """Return this process's pipeline, loading it once (call it only inside a worker child).
+
+    Raises:
+        ModelUnavailableError: A bundle is missing or does not match its hashes.
+    """
+    global _pipeline  # noqa: PLW0603 - one set of models per worker process
+    with _loading:
+        if _pipeline is None:
+            from ml.pipeline import Pipeline
+
+            from ml import runtime
+            from ml.errors import BundleError
+
+            if settings.WORKER_THREADS:
+                runtime.limit_threads(settings.WORKER_THREADS)
+            try:
+                _pipeline = Pipeline.load(settings.RETINA_MODEL_DIR)
+            except BundleError as error:
+                raise ModelUnavailableError from error
+    return _pipeline
+
+
+def analyse(jpeg: bytes, *, mode: str, on_step: Callable[[str], None]) -> Findings:
+    """Run the pipeline on a stored photograph.
+
+    Args:
+        jpeg: The stored re-encoded copy.
+        mode: ``segment_classify`` or ``classify``.
+        on_step: Called with the name of each step as it begins.
+
+    Raises:
+        AnalysisRefusedError: The photograph cannot be analysed; its code says why.
+        ModelUnavailableError: The models cannot be used.
+    """
+    from ml.contracts import Mode as PipelineMode
+    from ml.errors import MLError
+    from ml.imaging import io
+
+    try:
+        image = io.load_canonical(jpeg)
+        analysis = pipeline().analyse(image, PipelineMode(mode), on_step=lambda step: on_step(step.value))
+    except MLError as error:
+        raise AnalysisRefusedError(error.code, error.message) from error
+    return Findings(
+        outcome=analysis.outcome.value,
+        prediction=analysis.prediction.label if analysis.prediction and analysis.outcome == "finding" else "",
+        probabilities=analysis.prediction.probabilities if analysis.prediction else None,
+        image_path=_path(analysis.image_path),
+        vessel_path=_path(analysis.vessel_path),
+        agreement=analysis.agreement,
+        quality=_quality(analysis.quality),
+        models=[{"name": m.name, "version": m.version, "sha256": m.sha256} for m in analysis.models],
+        timings_ms={step: round(ms, 1) for step, ms in analysis.timings_ms.items()},
+        pictures=_pictures(image.pixels, analysis, mode=mode),
+    )
+
+
+def _path(prediction: Any) -> dict[str, Any] | None:
+    if prediction is None:
+        return None
+    return {"prediction": prediction.label, "probabilities": prediction.probabilities}
+
+
+def _pictures(pixels: Any, analysis: Any, *, mode: str) -> dict[str, tuple[str, str, bytes]]:
+    from ml.imaging import render
+
+    pictures = {}
+    if analysis.vessel_probability is not None and mode == Mode.SEGMENT_CLASSIFY:
+        pictures["vessel_map"] = ("vessel_map.png", "image/png", render.vessel_map_png(analysis.vessel_probability))
+        pictures["vessel_overlay"] = (
+            "vessel_overlay.png",
+            "image/png",
+            render.vessel_overlay_png(pixels, analysis.vessel_probability),
+        )
+    if analysis.heatmap is not None:
+        pictures["grad_cam"] = ("grad_cam.png", "image/png", render.heatmap_png(analysis.heatmap))
+        pictures["grad_cam_overlay"] = (
+            "grad_cam_overlay.png",
+            "image/png",
+            render.heatmap_overlay_png(pixels, analysis.heatmap),
+        )
+    return pictures

@@ -1,0 +1,71 @@
+"""Request ids, idle sessions, and no caching of anything private."""
+
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+from django.conf import settings
+from django.contrib.auth import logout
+from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_cache_control
+
+from diagnosis import logs
+
+Handler = Callable[[HttpRequest], HttpResponse]
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+
+
+class RequestIdMiddleware:
+    """Give each request an id (the client's, if it is harmless), log and return it."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Bind the id for the time of the request."""
+        given = request.headers.get("X-Request-ID", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+        logs.bind(request_id=request_id)
+        try:
+            response = self.get_response(request)
+        finally:
+            logs.unbind("request_id")
+        response.headers["X-Request-ID"] = request_id
+        return response
+
+
+class IdleSessionMiddleware:
+    """End a portal session that nobody used for a while; status polling does not count as use."""
+
+    LAST_USE = "last_use"
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Sign out when idle for too long, else note the use (one write a minute)."""
+        if request.user.is_authenticated and request.session.session_key:
+            now = time.time()
+            last_use = request.session.get(self.LAST_USE, now)
+            if now - last_use > settings.SESSION_IDLE_SECONDS:
+                logout(request)
+            elif "X-Status-Poll" not in request.headers and (
+                now - last_use > 60 or self.LAST_USE not in request.session
+            ):
+                request.session[self.LAST_USE] = now
+        return self.get_response(request)
+
+
+class PrivateCacheMiddleware:
+    """Forbid storing any answer that did not say otherwise itself."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Add ``no-store, private`` unless the view set a cache policy."""
+        response = self.get_response(request)
+        if not response.has_header("Cache-Control"):
+            patch_cache_control(response, no_store=True, private=True)
+        return response

@@ -1,0 +1,33 @@
+"""All models, re-exported: import them from here."""
+
+from diagnosis.models.audit import AppendOnlyError, AuditChain, AuditEvent
+from diagnosis.models.clinics import Clinic
+from diagnosis.models.diagnoses import Diagnosis, DiseaseClass, Mode, Outcome
+from diagnosis.models.images import FundusImage, Laterality
+from diagnosis.models.operations import IdempotencyKey, WorkerHeartbeat
+from diagnosis.models.patients import Patient, Sex, folded
+from diagnosis.models.reviews import Review, Verdict
+from diagnosis.models.users import ApiToken, Role, User
+
+__all__ = [
+    "ApiToken",
+    "AppendOnlyError",
+    "AuditChain",
+    "AuditEvent",
+    "Clinic",
+    "Diagnosis",
+    "DiseaseClass",
+    "FundusImage",
+    "IdempotencyKey",
+    "Laterality",
+    "Mode",
+    "Outcome",
+    "Patient",
+    "Review",
+    "Role",
+    "Sex",
+    "User",
+    "Verdict",
+    "WorkerHeartbeat",
+    "folded",
+]

@@ -1,0 +1,176 @@
+"""Diagnoses: the job and its result."""
+
+import uuid
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import CheckConstraint, Index, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from diagnosis import lifecycle
+from diagnosis.lifecycle import ReportStatus, Status
+from diagnosis.models.clinics import Clinic
+from diagnosis.models.images import FundusImage
+from diagnosis.models.patients import Patient
+from diagnosis.models.scoping import ClinicScopedQuerySet
+
+
+class Mode(models.TextChoices):
+    """Which endpoint: both paths, or the image path alone."""
+
+    SEGMENT_CLASSIFY = "segment_classify", _("Segment vessels and classify")
+    CLASSIFY = "classify", _("Classify")
+
+
+class Outcome(models.TextChoices):
+    """What could be said of the photograph."""
+
+    FINDING = "finding", _("Finding")
+    INDETERMINATE = "indeterminate", _("Indeterminate")
+    UNGRADABLE = "ungradable", _("Not gradable")
+
+
+class DiseaseClass(models.TextChoices):
+    """The four classes. Their order inside a model is the bundle's, never this one's."""
+
+    DIABETIC_RETINOPATHY = "DiabeticRetinopathy", _("Diabetic retinopathy")
+    GLAUCOMA = "Glaucoma", _("Glaucoma suspect")
+    MYOPIA = "Myopia", _("Pathological myopia")
+    NORMAL = "Normal", _("No sign of the three conditions")
+
+
+class DiagnosisQuerySet(ClinicScopedQuerySet["Diagnosis"]):
+    """Lookups of diagnoses, and the only way to change their state."""
+
+    def with_subject(self) -> Self:
+        """With patient and photograph, as every page shows them."""
+        return self.select_related("patient", "image", "clinic")
+
+    def active(self) -> Self:
+        """Not in a final state."""
+        return self.filter(status__in=lifecycle.ACTIVE)
+
+    def lease_expired(self) -> Self:
+        """Running, but the worker stopped renewing its lease (by the database's clock)."""
+        return self.filter(status=Status.RUNNING, lease_expires_at__lt=Now())
+
+    def held_by(self, attempt: int) -> Self:
+        """Running under this attempt: whoever lost the lease matches nothing."""
+        return self.filter(status=Status.RUNNING, attempt=attempt)
+
+    def move_to(self, target: Status, **changes: Any) -> int:
+        """Change the state in one conditional UPDATE.
+
+        Args:
+            target: State to enter; rows in a state that may not lead there stay untouched.
+            changes: Further columns to write in the same statement.
+
+        Returns:
+            How many rows changed: 0 means that somebody else was faster.
+        """
+        if target in lifecycle.TERMINAL:
+            changes.setdefault("finished_at", Now())
+            changes["lease_expires_at"] = None
+        return self.filter(status__in=lifecycle.sources_of(target)).update(status=target, **changes)
+
+
+class Diagnosis(models.Model):
+    """One analysis of one photograph: first a job, then a result; never changed into another."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    clinic = models.ForeignKey(Clinic, on_delete=models.PROTECT, related_name="+")
+    patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="diagnoses")
+    image = models.ForeignKey(FundusImage, on_delete=models.PROTECT, related_name="diagnoses")
+    mode = models.CharField(_("mode"), max_length=20, choices=Mode.choices)
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+    rerun_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="reruns")
+    external_id = models.CharField(_("external id"), max_length=100, blank=True)
+
+    # The job
+    status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.QUEUED)
+    attempt = models.PositiveSmallIntegerField(_("attempt"), default=0)
+    lease_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # When and how often the queue was told about this job, for growing pauses.
+    rung_at = models.DateTimeField(null=True, blank=True, editable=False)
+    ring_count = models.PositiveSmallIntegerField(default=0, editable=False)
+    crash_count = models.PositiveSmallIntegerField(default=0, editable=False)
+    progress_step = models.CharField(max_length=20, blank=True)
+    progress_fraction = models.FloatField(default=0)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    error_code = models.CharField(max_length=50, blank=True)
+    error_detail = models.CharField(max_length=300, blank=True)
+
+    # The result
+    outcome = models.CharField(_("outcome"), max_length=15, choices=Outcome.choices, blank=True)
+    prediction = models.CharField(_("class"), max_length=30, choices=DiseaseClass.choices, blank=True)
+    confidence = models.FloatField(_("probability"), null=True, blank=True)
+    probabilities = models.JSONField(null=True, blank=True)
+    image_path = models.JSONField(null=True, blank=True)
+    vessel_path = models.JSONField(null=True, blank=True)
+    agreement = models.BooleanField(_("paths agree"), null=True, blank=True)
+    quality = models.JSONField(null=True, blank=True)
+    model_bundles = models.JSONField(_("models"), default=list)
+    timings_ms = models.JSONField(default=dict)
+    # Name -> {"path", "sha256", "content_type"} under the media root.
+    artifacts = models.JSONField(default=dict)
+    report_status = models.CharField(
+        _("report"), max_length=15, choices=ReportStatus.choices, default=ReportStatus.PRELIMINARY
+    )
+
+    objects = DiagnosisQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        verbose_name = _("diagnosis")
+        verbose_name_plural = _("diagnoses")
+        constraints = [
+            CheckConstraint(name="diagnosis_status_known", condition=Q(status__in=Status.values)),
+            CheckConstraint(name="diagnosis_mode_known", condition=Q(mode__in=Mode.values)),
+            CheckConstraint(
+                name="diagnosis_finished_at_with_final_status",
+                condition=Q(status__in=[*sorted(lifecycle.TERMINAL)], finished_at__isnull=False)
+                | Q(status__in=[*sorted(lifecycle.ACTIVE)], finished_at__isnull=True),
+            ),
+            CheckConstraint(
+                name="diagnosis_lease_while_running",
+                condition=Q(status=Status.RUNNING, lease_expires_at__isnull=False)
+                | (~Q(status=Status.RUNNING) & Q(lease_expires_at__isnull=True)),
+            ),
+            CheckConstraint(
+                name="diagnosis_outcome_when_succeeded",
+                condition=(Q(status=Status.SUCCEEDED) & ~Q(outcome="")) | (~Q(status=Status.SUCCEEDED) & Q(outcome="")),
+            ),
+            CheckConstraint(
+                name="diagnosis_class_only_with_finding",
+                condition=(Q(outcome=Outcome.FINDING) & ~Q(prediction=""))
+                | (~Q(outcome=Outcome.FINDING) & Q(prediction="")),
+            ),
+            CheckConstraint(
+                name="diagnosis_failure_has_code",
+                condition=(Q(status=Status.FAILED) & ~Q(error_code="")) | (~Q(status=Status.FAILED) & Q(error_code="")),
+            ),
+        ]
+        indexes = [
+            Index(fields=["clinic", "-created_at", "-id"], name="diagnosis_newest"),
+            Index(fields=["patient", "-created_at"], name="diagnosis_of_patient"),
+            Index(fields=["clinic", "prediction", "-created_at"], name="diagnosis_by_class"),
+            Index(fields=["created_at"], name="diagnosis_active", condition=Q(status__in=[*sorted(lifecycle.ACTIVE)])),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the state is final."""
+        return self.status in lifecycle.TERMINAL
+
+    @property
+    def is_preliminary(self) -> bool:
+        """Whether no clinician has signed yet."""
+        return self.report_status == ReportStatus.PRELIMINARY

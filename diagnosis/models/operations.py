@@ -1,0 +1,47 @@
+"""Rows that keep the machinery honest: idempotency keys and worker heartbeats."""
+
+from datetime import timedelta
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from diagnosis.models.diagnoses import Diagnosis
+
+
+class IdempotencyKey(models.Model):
+    """A key that a client sent with a submission; unique per principal."""
+
+    principal = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=255)
+    body_sha256 = models.CharField(max_length=64)
+    # Null while the first request is still being accepted.
+    diagnosis = models.ForeignKey(Diagnosis, on_delete=models.CASCADE, null=True, related_name="+")
+    reserved_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["principal", "key"], name="idempotency_key_per_principal")]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class WorkerHeartbeatQuerySet(models.QuerySet["WorkerHeartbeat"]):
+    """Lookups of workers."""
+
+    def alive(self) -> Self:
+        """Seen within the last half minute."""
+        return self.filter(seen_at__gt=timezone.now() - timedelta(seconds=30))
+
+
+class WorkerHeartbeat(models.Model):
+    """When a worker was last seen, for ``/readyz``."""
+
+    name = models.CharField(max_length=200, primary_key=True)
+    seen_at = models.DateTimeField()
+
+    objects = WorkerHeartbeatQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.name

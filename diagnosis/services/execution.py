@@ -1,0 +1,364 @@
+"""Run queued diagnoses: claim, finish, fail, sweep. The database is the truth, the queue a doorbell."""
+
+import hashlib
+import logging
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+from django.db.models import Case, DateTimeField, ExpressionWrapper, F, Q, QuerySet, When
+from django.db.models.functions import Coalesce, Now
+from django.utils import timezone
+from django.utils.translation import gettext_noop
+
+from diagnosis import audit, inference, storage
+from diagnosis.errors import StorageFullError
+from diagnosis.inference import Findings
+from diagnosis.lifecycle import Status
+from diagnosis.models import Diagnosis, FundusImage, WorkerHeartbeat
+
+logger = logging.getLogger(__name__)
+
+STEP_FRACTIONS = {"checking": 0.1, "segmenting": 0.25, "classifying": 0.55, "explaining": 0.75, "saving": 0.9}
+# Seconds before a waiting job is rung again, by how often it was rung before.
+RING_PAUSES = (5, 10, 20, 40, 60)
+FAILURE_SENTENCES = {
+    "worker_lost": gettext_noop("The analysis was interrupted three times. Run it again, or tell your administrator."),
+    "processing_crashed": gettext_noop(
+        "The photograph made the analysis crash three times. Export it again and retry."
+    ),
+    "time_limit": gettext_noop("The analysis took too long and was stopped. Run it again."),
+    "media_missing": gettext_noop("The stored photograph is missing or was changed. Tell your administrator."),
+    "internal": gettext_noop("An unexpected error occurred. Run it again; quote the diagnosis id if it happens again."),
+}
+
+
+class LeaseLostError(Exception):
+    """Another worker has taken the job over, or it was cancelled: stop, and change nothing."""
+
+
+class MediaMissingError(Exception):
+    """The stored photograph is not there, or its bytes are not those that were accepted."""
+
+
+def _lease_end() -> ExpressionWrapper:
+    return ExpressionWrapper(Now() + timedelta(seconds=settings.LEASE_SECONDS), output_field=DateTimeField())
+
+
+def claim(diagnosis_id: uuid.UUID) -> Diagnosis | None:
+    """Take a job: one conditional UPDATE decides between workers.
+
+    Needs QUEUED, or RUNNING with an expired lease, and attempts left. Leaves RUNNING with the
+    attempt counted and a fresh lease.
+
+    Returns:
+        The claimed diagnosis, or None: somebody else has it, or it is finished.
+    """
+    takeable = Q(status=Status.QUEUED) | Q(status=Status.RUNNING, lease_expires_at__lt=Now())
+    won = (Diagnosis.objects.filter(takeable, pk=diagnosis_id, attempt__lt=settings.MAX_ATTEMPTS)).move_to(
+        Status.RUNNING,
+        attempt=F("attempt") + 1,
+        lease_expires_at=_lease_end(),
+        started_at=Coalesce("started_at", Now()),
+        progress_step="checking",
+        progress_fraction=0.05,
+    )
+    if not won:
+        return None
+    return Diagnosis.objects.with_subject().get(pk=diagnosis_id)
+
+
+def photograph_of(diagnosis: Diagnosis) -> bytes:
+    """Return the stored photograph of a claimed job.
+
+    Raises:
+        MediaMissingError: The file is gone, or its SHA-256 is not the one that was accepted.
+    """
+    try:
+        jpeg = storage.read(diagnosis.image.path)
+    except FileNotFoundError as error:
+        raise MediaMissingError from error
+    if hashlib.sha256(jpeg).hexdigest() != diagnosis.image.sha256:
+        raise MediaMissingError
+    return jpeg
+
+
+def report_step(diagnosis: Diagnosis, step: str) -> None:
+    """Show which step began, and renew the lease.
+
+    Raises:
+        LeaseLostError: The job is no longer this attempt's.
+    """
+    kept = _held(diagnosis).update(
+        progress_step=step, progress_fraction=STEP_FRACTIONS.get(step, 0.5), lease_expires_at=_lease_end()
+    )
+    if not kept:
+        raise LeaseLostError
+
+
+def _held(diagnosis: Diagnosis) -> QuerySet[Diagnosis]:
+    return Diagnosis.objects.filter(pk=diagnosis.pk).held_by(diagnosis.attempt)
+
+
+@contextmanager
+def lease_kept(diagnosis: Diagnosis) -> Iterator[None]:
+    """Renew the lease from a thread while the body computes.
+
+    A worker that is killed stops renewing, so its job is taken over within the lease; one that
+    hangs is ended by the hard time limit, which ends the thread too.
+    """
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(settings.LEASE_RENEWAL_SECONDS):
+            try:
+                _held(diagnosis).update(lease_expires_at=_lease_end())
+            except DatabaseError:
+                logger.warning("Diagnosis %s: the lease could not be renewed", diagnosis.pk)
+            finally:
+                connection.close()
+
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(timeout=5)
+
+
+def complete(diagnosis: Diagnosis, findings: Findings) -> bool:
+    """Store a result, if this attempt still holds the job.
+
+    Needs RUNNING under the same attempt. Leaves SUCCEEDED, or changes nothing if the lease was
+    lost; then the pictures just written are deleted again.
+
+    Args:
+        diagnosis: As ``claim`` returned it.
+        findings: What the pipeline found.
+
+    Returns:
+        Whether this attempt won.
+
+    Raises:
+        StorageFullError: There was no room for the pictures; nothing is left of them.
+    """
+    directory = storage.attempt_directory(diagnosis.pk, diagnosis.attempt)
+    try:
+        artifacts = _write_pictures(directory, findings)
+        won = _store_result(diagnosis, findings, artifacts)
+    except BaseException:
+        storage.remove(directory)
+        raise
+    if not won:
+        storage.remove(directory)
+        logger.info("Diagnosis %s: attempt %d lost its lease, result dropped", diagnosis.pk, diagnosis.attempt)
+        return False
+    for earlier in range(1, diagnosis.attempt):
+        storage.remove(storage.attempt_directory(diagnosis.pk, earlier))
+    return True
+
+
+def _write_pictures(directory: str, findings: Findings) -> dict[str, dict[str, str]]:
+    artifacts = {}
+    for name, (file_name, content_type, content) in findings.pictures.items():
+        path = f"{directory}/{file_name}"
+        artifacts[name] = {
+            "path": path,
+            "sha256": storage.write_durably(path, content),
+            "content_type": content_type,
+        }
+    return artifacts
+
+
+def _store_result(diagnosis: Diagnosis, findings: Findings, artifacts: dict[str, dict[str, str]]) -> bool:
+    with transaction.atomic():
+        # The photograph must still be the one that was claimed: no result under another picture.
+        same_image = FundusImage.objects.filter(pk=diagnosis.image_id, sha256=diagnosis.image.sha256).exists()
+        won = same_image and _held(diagnosis).move_to(
+            Status.SUCCEEDED,
+            progress_step="",
+            progress_fraction=1.0,
+            outcome=findings.outcome,
+            prediction=findings.prediction,
+            confidence=max(findings.probabilities.values()) if findings.probabilities else None,
+            probabilities=findings.probabilities,
+            image_path=findings.image_path,
+            vessel_path=findings.vessel_path,
+            agreement=findings.agreement,
+            quality=findings.quality,
+            model_bundles=findings.models,
+            timings_ms=findings.timings_ms,
+            artifacts=artifacts,
+        )
+        if won:
+            audit.record(
+                "diagnosis.succeeded",
+                acting_user=None,
+                subject=diagnosis,
+                attempt=diagnosis.attempt,
+                outcome=findings.outcome,
+                models=findings.models,
+            )
+    return bool(won)
+
+
+def fail(diagnosis: Diagnosis, *, code: str, detail: str = "") -> bool:
+    """Record a failure that trying again would not mend.
+
+    Needs RUNNING under the same attempt. Leaves FAILED, or changes nothing if the lease was lost.
+    Returns whether this attempt won.
+    """
+    return _end_as_failed(_held(diagnosis), diagnosis, code=code, detail=detail)
+
+
+def _end_as_failed(rows: QuerySet[Diagnosis], diagnosis: Diagnosis, *, code: str, detail: str = "") -> bool:
+    sentence = detail or FAILURE_SENTENCES.get(code, FAILURE_SENTENCES["internal"])
+    with transaction.atomic():
+        won = rows.move_to(Status.FAILED, error_code=code, error_detail=sentence[:300], progress_step="")  # type: ignore[attr-defined]
+        if won:
+            audit.record("diagnosis.failed", acting_user=None, subject=diagnosis, attempt=diagnosis.attempt, code=code)
+    if won:
+        for attempt in range(1, diagnosis.attempt + 1):
+            storage.remove(storage.attempt_directory(diagnosis.pk, attempt))
+    return bool(won)
+
+
+def put_back(diagnosis: Diagnosis) -> bool:
+    """Return a job to the queue without burning an attempt: the fault was the machine's.
+
+    Needs RUNNING under the same attempt. Leaves QUEUED; the sweeper rings it again.
+    Returns whether this attempt still held it.
+    """
+    return bool(
+        _held(diagnosis).move_to(
+            Status.QUEUED,
+            attempt=F("attempt") - 1,
+            lease_expires_at=None,
+            progress_step="",
+            progress_fraction=0,
+            rung_at=timezone.now(),
+            ring_count=len(RING_PAUSES) - 1,
+        )
+    )
+
+
+def note_crash(diagnosis_id: uuid.UUID) -> None:
+    """Let a job go at once whose worker child is known to have died.
+
+    Needs RUNNING. Leaves it RUNNING with an expired lease, so that the sweeper hands it out again.
+    """
+    Diagnosis.objects.filter(pk=diagnosis_id, status=Status.RUNNING).update(
+        crash_count=F("crash_count") + 1,
+        lease_expires_at=ExpressionWrapper(Now() - timedelta(seconds=1), output_field=DateTimeField()),
+        rung_at=None,
+        ring_count=0,
+    )
+
+
+def sweep() -> list[uuid.UUID]:
+    """Find stranded jobs: lost by the queue, or held by a worker that died.
+
+    Fails those that used up their attempts.
+
+    Returns:
+        Ids of the jobs whose workers should be told again, each at most once per growing pause.
+    """
+    _fail_exhausted()
+    stranded = Diagnosis.objects.filter(
+        Q(status=Status.QUEUED) | Q(status=Status.RUNNING, lease_expires_at__lt=Now()),
+        Q(rung_at__isnull=True) | Q(rung_at__lt=_ring_due()),
+        attempt__lt=settings.MAX_ATTEMPTS,
+    ).order_by("created_at")
+    ids = []
+    for diagnosis_id in stranded.values_list("pk", flat=True)[:500]:
+        rung = stranded.filter(pk=diagnosis_id).order_by().update(rung_at=Now(), ring_count=F("ring_count") + 1)
+        if rung:
+            ids.append(diagnosis_id)
+    return ids
+
+
+def _ring_due() -> Case:
+    def before(seconds: int) -> ExpressionWrapper:
+        return ExpressionWrapper(Now() - timedelta(seconds=seconds), output_field=DateTimeField())
+
+    pauses = [When(ring_count=count, then=before(pause)) for count, pause in enumerate(RING_PAUSES)]
+    return Case(*pauses, default=before(RING_PAUSES[-1]))
+
+
+def _fail_exhausted() -> None:
+    exhausted = Diagnosis.objects.all().lease_expired().filter(attempt__gte=settings.MAX_ATTEMPTS)
+    for diagnosis in exhausted:
+        code = "processing_crashed" if diagnosis.crash_count >= settings.MAX_ATTEMPTS else "worker_lost"
+        rows = Diagnosis.objects.filter(pk=diagnosis.pk, attempt=diagnosis.attempt).lease_expired()
+        if _end_as_failed(rows, diagnosis, code=code):
+            logger.error("Diagnosis %s failed after %d attempts: %s", diagnosis.pk, diagnosis.attempt, code)
+
+
+def remove_orphaned_files(*, older_than: timedelta = timedelta(hours=1)) -> int:
+    """Delete stored files that no row names: left by a process that died before its commit.
+
+    Returns:
+        How many files were deleted.
+    """
+    removed = 0
+    for relative in storage.files_older_than(older_than):
+        if not _is_named(relative):
+            storage.remove(relative)
+            removed += 1
+    if removed:
+        logger.warning("Removed %d files that no record names", removed)
+    return removed
+
+
+def _is_named(relative: str) -> bool:
+    if relative.startswith("images/"):
+        return FundusImage.objects.filter(path=relative).exists()
+    parts = relative.split("/")
+    if len(parts) == 5 and parts[0] == "diagnoses":
+        with suppress(ValueError):
+            diagnosis = Diagnosis.objects.filter(pk=uuid.UUID(parts[2])).first()
+            if diagnosis is not None:
+                is_running = diagnosis.status == Status.RUNNING and str(diagnosis.attempt) == parts[3]
+                return is_running or any(a["path"] == relative for a in diagnosis.artifacts.values())
+    return False
+
+
+def record_heartbeat(worker_name: str) -> None:
+    """Say that a worker is alive."""
+    WorkerHeartbeat.objects.update_or_create(name=worker_name, defaults={"seen_at": timezone.now()})
+    WorkerHeartbeat.objects.filter(seen_at__lt=timezone.now() - timedelta(hours=1)).delete()
+
+
+def execute(diagnosis: Diagnosis) -> bool:
+    """Analyse a claimed diagnosis and store what was found.
+
+    Needs RUNNING, as ``claim`` returned it. Leaves SUCCEEDED, or FAILED for a reason that the
+    photograph gives, or QUEUED when the disk or the models are not available, or nothing changed
+    when the lease was lost.
+
+    Returns:
+        Whether this attempt stored a result.
+    """
+    try:
+        with lease_kept(diagnosis):
+            findings = inference.analyse(
+                photograph_of(diagnosis), mode=diagnosis.mode, on_step=lambda step: report_step(diagnosis, step)
+            )
+            report_step(diagnosis, "saving")
+            return complete(diagnosis, findings)
+    except LeaseLostError:
+        logger.info("Diagnosis %s: attempt %d stopped, it lost its lease", diagnosis.pk, diagnosis.attempt)
+    except inference.AnalysisRefusedError as error:
+        fail(diagnosis, code=error.code, detail=error.message)
+    except MediaMissingError:
+        logger.exception("Diagnosis %s: its photograph is missing or was changed", diagnosis.pk)
+        fail(diagnosis, code="media_missing")
+    except (StorageFullError, inference.ModelUnavailableError) as error:
+        logger.error("Diagnosis %s goes back to the queue: %s", diagnosis.pk, error.code)  # noqa: TRY400 - no defect
+        put_back(diagnosis)
+    return False

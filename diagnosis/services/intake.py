@@ -1,0 +1,364 @@
+"""Take photographs in, cancel, run again: everything that puts work into the queue."""
+
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from diagnosis import access, audit, inference, storage, tasks
+from diagnosis.access import Capability
+from diagnosis.errors import (
+    DiagnosisError,
+    IdempotencyInProgressError,
+    IdempotencyKeyReusedError,
+    ImageOfAnotherPatientError,
+    ImageOfOtherEyeError,
+    InvalidInputError,
+    NotFoundError,
+    QueueFullError,
+    RefusedImageError,
+    StateConflictError,
+    StorageFullError,
+)
+from diagnosis.inference import AcceptedPhotograph
+from diagnosis.lifecycle import Status
+from diagnosis.models import Diagnosis, FundusImage, IdempotencyKey, Laterality, Mode, Patient, User
+
+# A reservation this old belongs to a request that died; its key may be taken over.
+RESERVATION_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """What a client sent, before anything of it is believed.
+
+    Attributes:
+        data: The bytes; None when the file is missing.
+        file_name: As the client named it; never stored.
+        content_type: As the client named it.
+    """
+
+    data: bytes | None
+    file_name: str | None = None
+    content_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """The answer to a submission.
+
+    Attributes:
+        diagnosis: The queued (or, when repeated, the first) diagnosis.
+        is_repeated: Whether an earlier request with the same key had made it.
+    """
+
+    diagnosis: Diagnosis
+    is_repeated: bool = False
+
+
+def submit(
+    upload: Upload,
+    *,
+    acting_user: User,
+    patient: Patient,
+    laterality: str,
+    mode: str,
+    captured_at: datetime | None = None,
+    device: str = "",
+    external_id: str = "",
+    idempotency_key: str = "",
+    allow_duplicate: bool = False,
+) -> Submission:
+    """Accept a photograph and queue its diagnosis.
+
+    The picture is decoded in a limited child, its copy is on disk before the one transaction that
+    creates photograph, diagnosis, idempotency row and audit row; the queue is told after commit.
+
+    Args:
+        upload: What was sent.
+        acting_user: Needs ``diagnoses:write`` and must see the patient.
+        patient: Whose eye it is.
+        laterality: ``R`` or ``L``.
+        mode: ``segment_classify`` or ``classify``.
+        captured_at: When the photograph was taken.
+        device: Camera.
+        external_id: The client's own reference.
+        idempotency_key: The same key and body return the first answer.
+        allow_duplicate: Store a picture that another patient already has; needs
+            ``diagnoses:override`` and is audited.
+
+    Raises:
+        NotAllowedError, NotFoundError, InvalidInputError: As their names say.
+        RefusedImageError: The bytes are not accepted; only an audit row remains.
+        ImageOfAnotherPatientError, ImageOfOtherEyeError: The picture is stored elsewhere.
+        IdempotencyKeyReusedError, IdempotencyInProgressError: The key is taken.
+        StorageFullError, QueueFullError, ModelUnavailableError: Nothing was stored; try later.
+    """
+    access.require(acting_user, Capability.WRITE_DIAGNOSES)
+    if allow_duplicate:
+        access.require(acting_user, Capability.OVERRIDE_DUPLICATES)
+    if not Patient.objects.visible_to(acting_user).filter(pk=patient.pk).exists():
+        raise NotFoundError
+    _check_fields(laterality=laterality, mode=mode, captured_at=captured_at)
+    request = _Request(
+        acting_user=acting_user,
+        patient=patient,
+        laterality=laterality,
+        mode=mode,
+        captured_at=captured_at,
+        device=device,
+        external_id=external_id,
+        allow_duplicate=allow_duplicate,
+    )
+    try:
+        _check_size(upload)
+        if not idempotency_key:
+            return Submission(diagnosis=_accept(upload, request, reservation=None))
+        return _submit_once(upload, request, key=idempotency_key)
+    except (RefusedImageError, ImageOfAnotherPatientError, ImageOfOtherEyeError) as error:
+        audit.record("image.refused", acting_user=acting_user, subject=patient, code=error.code)
+        raise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    acting_user: User
+    patient: Patient
+    laterality: str
+    mode: str
+    captured_at: datetime | None
+    device: str
+    external_id: str
+    allow_duplicate: bool
+
+    def digest(self, data: bytes) -> str:
+        parts = [
+            hashlib.sha256(data).hexdigest(),
+            str(self.patient.pk),
+            self.laterality,
+            self.mode,
+            self.captured_at.isoformat() if self.captured_at else "",
+            self.device,
+            self.external_id,
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _check_size(upload: Upload) -> None:
+    if upload.data is None:
+        raise RefusedImageError("file_missing")
+    if not upload.data:
+        raise RefusedImageError("file_empty")
+    if len(upload.data) > settings.MAX_UPLOAD_BYTES:
+        raise RefusedImageError("file_too_large")
+
+
+def _check_fields(*, laterality: str, mode: str, captured_at: datetime | None) -> None:
+    problems = []
+    if laterality not in Laterality.values:
+        problems.append(("laterality", "invalid_choice", _("Say which eye it is: R or L.")))
+    if mode not in Mode.values:
+        problems.append(("mode", "invalid_choice", _("Unknown mode.")))
+    if captured_at and captured_at > timezone.now() + timedelta(days=1):
+        problems.append(("captured_at", "in_future", _("The time of capture lies in the future.")))
+    if problems:
+        raise InvalidInputError(problems)
+
+
+def _submit_once(upload: Upload, request: _Request, *, key: str) -> Submission:
+    body = request.digest(upload.data or b"")
+    reservation = _reserve(request.acting_user, key=key, body=body)
+    if reservation.diagnosis is not None:
+        return Submission(diagnosis=reservation.diagnosis, is_repeated=True)
+    try:
+        diagnosis = _accept(upload, request, reservation=reservation)
+    except BaseException:
+        # Nothing was accepted, so the key is free again for a corrected request.
+        IdempotencyKey.objects.filter(pk=reservation.pk, diagnosis=None).delete()
+        raise
+    return Submission(diagnosis=diagnosis)
+
+
+def _reserve(principal: User, *, key: str, body: str) -> IdempotencyKey:
+    try:
+        with transaction.atomic():
+            return IdempotencyKey.objects.create(principal=principal, key=key, body_sha256=body)
+    except IntegrityError:
+        pass
+    row = IdempotencyKey.objects.select_related("diagnosis").filter(principal=principal, key=key).first()
+    if row is None:
+        raise IdempotencyInProgressError(retry_after=1)
+    if row.body_sha256 != body:
+        raise IdempotencyKeyReusedError
+    if row.diagnosis is not None:
+        return row
+    stale = timezone.now() - timedelta(seconds=RESERVATION_SECONDS)
+    taken_over = IdempotencyKey.objects.filter(pk=row.pk, diagnosis=None, reserved_at__lt=stale).update(
+        reserved_at=timezone.now()
+    )
+    if not taken_over:
+        raise IdempotencyInProgressError(retry_after=1)
+    return row
+
+
+def _accept(upload: Upload, request: _Request, *, reservation: IdempotencyKey | None) -> Diagnosis:
+    _check_capacity()
+    photograph = inference.accept_photograph(
+        upload.data or b"", declared_type=upload.content_type, file_name=upload.file_name
+    )
+    _check_dicom(photograph, request)
+    stored = _stored_twin(photograph, request)
+    if stored is not None:
+        return _queue(request, image=stored, reservation=reservation)
+    image = _new_image(photograph, request)
+    storage.write_durably(image.path, photograph.jpeg)
+    try:
+        return _queue(request, image=image, reservation=reservation)
+    except IntegrityError as error:
+        # Another request stored the same picture in the meantime: answer as if it had been there.
+        storage.remove(image.path)
+        twin = _stored_twin(photograph, request)
+        if twin is None:
+            raise DiagnosisError(code="conflict", status=409) from error
+        return _queue(request, image=twin, reservation=reservation)
+    except BaseException:
+        storage.remove(image.path)
+        raise
+
+
+def _check_capacity() -> None:
+    inference.bundles()
+    if not storage.has_room():
+        raise StorageFullError
+    waiting = Diagnosis.objects.filter(status=Status.QUEUED)[: settings.QUEUE_DEPTH_LIMIT].count()
+    if waiting >= settings.QUEUE_DEPTH_LIMIT:
+        raise QueueFullError(retry_after=60)
+
+
+def _check_dicom(photograph: AcceptedPhotograph, request: _Request) -> None:
+    found = photograph.dicom or {}
+    laterality = found.get("laterality")
+    if laterality and laterality != request.laterality:
+        raise DiagnosisError(
+            _("The DICOM file names the other eye. Check the file and the eye."),
+            code="dicom_laterality_mismatch",
+            status=422,
+            field="laterality",
+        )
+
+
+def _stored_twin(photograph: AcceptedPhotograph, request: _Request) -> FundusImage | None:
+    patient = request.patient
+    elsewhere = FundusImage.objects.all().of_other_patients(patient, sha256=photograph.sha256)
+    if elsewhere.exists() and not request.allow_duplicate:
+        raise ImageOfAnotherPatientError
+    own = FundusImage.objects.filter(patient=patient, sha256=photograph.sha256).first()
+    if own is not None and own.laterality != request.laterality:
+        raise ImageOfOtherEyeError
+    return own
+
+
+def _new_image(photograph: AcceptedPhotograph, request: _Request) -> FundusImage:
+    image_id = uuid.uuid4()
+    return FundusImage(
+        id=image_id,
+        clinic_id=request.patient.clinic_id,
+        patient=request.patient,
+        laterality=request.laterality,
+        path=storage.image_path(image_id),
+        sha256=photograph.sha256,
+        source_sha256=photograph.source_sha256,
+        source_format=photograph.source_format,
+        size_bytes=len(photograph.jpeg),
+        width=photograph.width,
+        height=photograph.height,
+        captured_at=request.captured_at,
+        device=request.device,
+        quality=photograph.quality,
+        is_duplicate_allowed=request.allow_duplicate,
+        created_by=request.acting_user,
+    )
+
+
+def _queue(request: _Request, *, image: FundusImage, reservation: IdempotencyKey | None) -> Diagnosis:
+    with transaction.atomic():
+        if image._state.adding:
+            image.save(force_insert=True)
+        diagnosis = Diagnosis.objects.create(
+            clinic_id=image.clinic_id,
+            patient_id=image.patient_id,
+            image=image,
+            mode=request.mode,
+            requested_by=request.acting_user,
+            external_id=request.external_id,
+            rung_at=timezone.now(),
+        )
+        if reservation is not None:
+            IdempotencyKey.objects.filter(pk=reservation.pk).update(diagnosis=diagnosis)
+        audit.record(
+            "diagnosis.submitted",
+            acting_user=request.acting_user,
+            subject=diagnosis,
+            image=str(image.pk),
+            mode=request.mode,
+            duplicate_allowed=request.allow_duplicate,
+        )
+        transaction.on_commit(lambda: tasks.ring(diagnosis.pk))
+    return diagnosis
+
+
+def cancel(diagnosis: Diagnosis, *, acting_user: User) -> Diagnosis:
+    """Cancel a diagnosis.
+
+    Needs QUEUED or RUNNING. Leaves CANCELLED; a worker that is busy with it loses its lease.
+
+    Raises:
+        StateConflictError: It is already in a final state.
+    """
+    _require_visible(diagnosis, acting_user)
+    with transaction.atomic():
+        if not Diagnosis.objects.filter(pk=diagnosis.pk).move_to(Status.CANCELLED):
+            raise StateConflictError
+        audit.record("diagnosis.cancelled", acting_user=acting_user, subject=diagnosis)
+    diagnosis.refresh_from_db()
+    return diagnosis
+
+
+def rerun(diagnosis: Diagnosis, *, acting_user: User) -> Diagnosis:
+    """Queue a new diagnosis of the same photograph with the present models.
+
+    Needs a final state. Leaves it untouched and returns the new, QUEUED one (``rerun_of``).
+
+    Raises:
+        StateConflictError: The diagnosis has not finished.
+    """
+    _require_visible(diagnosis, acting_user)
+    if not diagnosis.is_finished:
+        raise StateConflictError(_("The diagnosis has not finished. Cancel it first, or wait."))
+    _check_capacity()
+    with transaction.atomic():
+        again = Diagnosis.objects.create(
+            clinic_id=diagnosis.clinic_id,
+            patient_id=diagnosis.patient_id,
+            image_id=diagnosis.image_id,
+            mode=diagnosis.mode,
+            requested_by=acting_user,
+            rerun_of=diagnosis,
+            external_id=diagnosis.external_id,
+            rung_at=timezone.now(),
+        )
+        audit.record("diagnosis.rerun", acting_user=acting_user, subject=again, rerun_of=str(diagnosis.pk))
+        transaction.on_commit(lambda: tasks.ring(again.pk))
+    return again
+
+
+def _require_visible(diagnosis: Diagnosis, user: User) -> None:
+    access.require(user, Capability.WRITE_DIAGNOSES)
+    if not Diagnosis.objects.visible_to(user).filter(pk=diagnosis.pk).exists():
+        raise NotFoundError

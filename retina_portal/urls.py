@@ -1,0 +1,18 @@
+"""All addresses: portal, admin, REST API, health."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from diagnosis.health import healthz, readyz
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/", include("diagnosis.api.urls")),
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
+    path("", include("diagnosis.portal.urls")),
+]
+handler400 = "diagnosis.portal.views.errors.bad_request"
+handler403 = "diagnosis.portal.views.errors.permission_denied"
+handler404 = "diagnosis.portal.views.errors.not_found"
+handler500 = "diagnosis.portal.views.errors.server_error"

@@ -1,0 +1,39 @@
+"""Fixtures that every test may use."""
+
+from pathlib import Path
+
+import pytest
+from django.conf import LazySettings
+from django.core.cache import cache
+
+from diagnosis import inference, tasks
+from tests import factories
+
+
+@pytest.fixture(autouse=True)
+def private_media(settings: LazySettings, tmp_path: Path) -> Path:
+    """Give each test a media root of its own."""
+    settings.MEDIA_ROOT = tmp_path / "media"
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.AXES_ENABLED = False
+    return settings.MEDIA_ROOT
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> None:
+    """Rate limits of one test do not reach the next."""
+    cache.clear()
+
+
+@pytest.fixture
+def rung(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record the ids that the queue is told about, instead of sending them."""
+    ids: list[str] = []
+    monkeypatch.setattr(tasks, "ring", lambda diagnosis_id: ids.append(str(diagnosis_id)) or True)
+    return ids
+
+
+@pytest.fixture
+def accepted_photograph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the decoding child by one that accepts any bytes (for tests about other things)."""
+    monkeypatch.setattr(inference, "accept_photograph", factories.accept_any)

@@ -1,0 +1,192 @@
+"""Makers of records. Every one of them is plainly made up."""
+
+import hashlib
+import io
+import uuid
+from datetime import date
+from typing import Any
+
+import factory
+from django.utils import timezone
+from PIL import Image
+
+from diagnosis import storage
+from diagnosis.inference import AcceptedPhotograph, Findings
+from diagnosis.lifecycle import Status
+from diagnosis.models import Clinic, Diagnosis, FundusImage, Laterality, Mode, Outcome, Patient, Role, User
+
+PASSWORD = "correct-horse-battery"
+FOUR = {"DiabeticRetinopathy": 0.03, "Glaucoma": 0.81, "Myopia": 0.02, "Normal": 0.14}
+BUNDLES = [
+    {"name": "fundus_vessel_segmentation", "version": "1.0.0", "sha256": "a" * 64},
+    {"name": "fundus_disease_classification", "version": "1.0.0", "sha256": "b" * 64},
+    {"name": "vessel_map_classification", "version": "1.0.0", "sha256": "c" * 64},
+]
+
+
+def jpeg(width: int = 96, height: int = 80, *, colour: tuple[int, int, int] = (150, 70, 30)) -> bytes:
+    """Return a small plain JPEG."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), colour).save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
+
+
+def png(width: int = 96, height: int = 80, *, level: int = 128, mode: str = "L") -> bytes:
+    """Return a small plain PNG."""
+    buffer = io.BytesIO()
+    Image.new(mode, (width, height), level if mode == "L" else (level, 40, 20)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class ClinicFactory(factory.django.DjangoModelFactory):
+    """A clinic."""
+
+    name = factory.Sequence(lambda n: f"Clinic {n}")
+
+    class Meta:
+        model = Clinic
+
+
+class UserFactory(factory.django.DjangoModelFactory):
+    """A technician with a password; pass ``role`` for another."""
+
+    username = factory.Sequence(lambda n: f"user{n}")
+    role = Role.TECHNICIAN
+    clinic = factory.Maybe(
+        factory.LazyAttribute(lambda user: user.role != Role.PLATFORM_ADMIN), factory.SubFactory(ClinicFactory), None
+    )
+    password = factory.django.Password(PASSWORD)
+
+    class Meta:
+        model = User
+
+
+class PatientFactory(factory.django.DjangoModelFactory):
+    """A patient."""
+
+    clinic = factory.SubFactory(ClinicFactory)
+    mrn = factory.Sequence(lambda n: f"MRN-{n:05d}")
+    given_name = "Ada"
+    family_name = factory.Sequence(lambda n: f"Example{n}")
+    birth_date = date(1961, 3, 14)
+    sex = "female"
+
+    class Meta:
+        model = Patient
+
+
+class FundusImageFactory(factory.django.DjangoModelFactory):
+    """A stored photograph, its file included; ``content`` sets the bytes."""
+
+    class Meta:
+        model = FundusImage
+        exclude = ["content"]
+
+    content = factory.Sequence(lambda n: jpeg(colour=(150 - n % 50, 70 + n % 97, 30 + n % 89)) + n.to_bytes(4, "big"))
+    id = factory.LazyFunction(uuid.uuid4)
+    patient = factory.SubFactory(PatientFactory)
+    clinic = factory.SelfAttribute("patient.clinic")
+    laterality = Laterality.RIGHT
+    path = factory.LazyAttribute(lambda image: storage.image_path(image.id))
+    sha256 = factory.LazyAttribute(lambda image: storage.write_durably(image.path, image.content))
+    source_sha256 = factory.SelfAttribute("sha256")
+    source_format = "JPEG"
+    size_bytes = factory.LazyAttribute(lambda image: len(image.content))
+    width = 96
+    height = 80
+    quality = factory.LazyFunction(lambda: {"gradable": True, "score": 0.9, "reasons": []})
+
+
+class DiagnosisFactory(factory.django.DjangoModelFactory):
+    """A queued diagnosis."""
+
+    image = factory.SubFactory(FundusImageFactory)
+    patient = factory.SelfAttribute("image.patient")
+    clinic = factory.SelfAttribute("image.clinic")
+    mode = Mode.SEGMENT_CLASSIFY
+    requested_by = factory.SubFactory(UserFactory, clinic=factory.SelfAttribute("..clinic"))
+
+    class Meta:
+        model = Diagnosis
+
+
+def finished_diagnosis(**fields: Any) -> Diagnosis:
+    """Return a succeeded diagnosis with a finding and its pictures on disk."""
+    diagnosis = DiagnosisFactory(
+        **{
+            name: value
+            for name, value in fields.items()
+            if name in ("image", "mode", "image__patient", "image__laterality", "requested_by")
+        }
+    )
+    findings = fake_findings(mode=diagnosis.mode)
+    directory = storage.attempt_directory(diagnosis.pk, 1)
+    artifacts = {
+        name: {
+            "path": f"{directory}/{file_name}",
+            "sha256": storage.write_durably(f"{directory}/{file_name}", content),
+            "content_type": content_type,
+        }
+        for name, (file_name, content_type, content) in findings.pictures.items()
+    }
+    result = {
+        "status": Status.SUCCEEDED,
+        "attempt": 1,
+        "started_at": timezone.now(),
+        "finished_at": timezone.now(),
+        "progress_fraction": 1.0,
+        "outcome": findings.outcome,
+        "prediction": findings.prediction,
+        "confidence": 0.81,
+        "probabilities": findings.probabilities,
+        "image_path": findings.image_path,
+        "vessel_path": findings.vessel_path,
+        "agreement": findings.agreement,
+        "quality": findings.quality,
+        "model_bundles": findings.models,
+        "timings_ms": findings.timings_ms,
+        "artifacts": artifacts,
+    }
+    result.update({name: value for name, value in fields.items() if name in result or name == "report_status"})
+    Diagnosis.objects.filter(pk=diagnosis.pk).update(**result)
+    diagnosis.refresh_from_db()
+    return diagnosis
+
+
+def fake_findings(*, mode: str = Mode.SEGMENT_CLASSIFY, outcome: str = Outcome.FINDING, marker: int = 128) -> Findings:
+    """Return made-up findings whose pictures are plain grey of level ``marker``."""
+    both = mode == Mode.SEGMENT_CLASSIFY
+    named = outcome == Outcome.FINDING
+    gradable = outcome != Outcome.UNGRADABLE
+    path = {"prediction": "Glaucoma", "probabilities": dict(FOUR)} if gradable else None
+    names = ["grad_cam", "grad_cam_overlay"] if gradable else []
+    if both:
+        names += ["vessel_map", "vessel_overlay"]
+    return Findings(
+        outcome=outcome,
+        prediction="Glaucoma" if named else "",
+        probabilities=dict(FOUR) if gradable else None,
+        image_path=path,
+        vessel_path=path if both else None,
+        agreement=True if both and gradable else None,
+        quality={"gradable": gradable, "score": 0.9 if gradable else 0.1, "reasons": [] if gradable else ["blurred"]},
+        models=BUNDLES if both else BUNDLES[1:2],
+        timings_ms={"decode": 1.0, "segment": 2.0, "classify": 3.0, "explain": 4.0, "total": 10.0},
+        pictures={name: (f"{name}.png", "image/png", png(level=marker)) for name in names},
+    )
+
+
+def accept_any(data: bytes, *, declared_type: str | None, file_name: str | None) -> AcceptedPhotograph:
+    """Stand in for the intake gate: take any bytes as they are."""
+    del declared_type, file_name
+    digest = hashlib.sha256(data).hexdigest()
+    return AcceptedPhotograph(
+        jpeg=data,
+        sha256=digest,
+        source_sha256=digest,
+        source_format="JPEG",
+        width=96,
+        height=80,
+        quality={"gradable": True, "score": 0.9, "reasons": []},
+        dicom=None,
+    )
