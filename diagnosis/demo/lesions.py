@@ -24,6 +24,17 @@ class LesionKind(StrEnum):
     ATROPHY = "atrophy"
 
 
+# Half-width of the window that a lesion is painted in, in units of its size.
+REACH = {
+    LesionKind.MICROANEURYSM: 2.0,
+    LesionKind.BLOT: 2.6,
+    LesionKind.FLAME: 6.5,
+    LesionKind.EXUDATE: 2.2,
+    LesionKind.COTTON_WOOL: 4.2,
+    LesionKind.ATROPHY: 3.0,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesion:
     """One lesion: where, how large (both in eye coordinates), and from which severity on it shows."""
@@ -67,7 +78,7 @@ def _diabetic(rng: np.random.Generator, eye: Eye) -> list[Lesion]:
     for kind, count, small, large, spread in (
         (LesionKind.MICROANEURYSM, 55, 0.0045, 0.0085, 0.50),
         (LesionKind.BLOT, 30, 0.009, 0.023, 0.52),
-        (LesionKind.FLAME, 9, 0.018, 0.040, 0.45),
+        (LesionKind.FLAME, 9, 0.011, 0.026, 0.45),
         (LesionKind.COTTON_WOOL, 7, 0.030, 0.055, 0.45),
     ):
         earliest = {LesionKind.MICROANEURYSM: 0.0, LesionKind.BLOT: 0.12}.get(kind, 0.35)
@@ -125,7 +136,7 @@ def paint_blood_lesions(picture: Floats, canvas: Canvas, lesions: list[Lesion], 
     looks = {
         LesionKind.MICROANEURYSM: (0.08, 1.0, 0.40, 0.70),
         LesionKind.BLOT: (0.17, 1.15, 0.42, 0.72),
-        LesionKind.FLAME: (0.22, 2.8, 0.70, 0.60),
+        LesionKind.FLAME: (0.30, 2.8, 0.70, 0.80),
     }
     for lesion in lesions:
         if lesion.kind in looks:
@@ -135,7 +146,7 @@ def paint_blood_lesions(picture: Floats, canvas: Canvas, lesions: list[Lesion], 
 
 
 def _window(canvas: Canvas, lesion: Lesion) -> tuple[slice, slice]:
-    return canvas.window(lesion.x, lesion.y, lesion.size * 3.2)
+    return canvas.window(lesion.x, lesion.y, lesion.size * REACH[lesion.kind])
 
 
 def _shape(
@@ -148,7 +159,12 @@ def _shape(
         return dx
     cos, sin = np.cos(lesion.angle), np.sin(lesion.angle)
     distance = np.hypot((cos * dx + sin * dy) / stretch, cos * dy - sin * dx) / lesion.size
-    uneven = cloud(rng, dx.shape, cell=max(2.0, 0.8 * lesion.size * canvas.scale), octaves=2)
+    if lesion.kind is LesionKind.FLAME:
+        # Blood between nerve fibres: streaks along the length, so chance depends on the place across only.
+        across = np.clip((cos * dy - sin * dx) / lesion.size * 12 + 60, 0, 119)
+        uneven = np.interp(across, np.arange(120), rng.standard_normal(120)).astype(np.float32)
+    else:
+        uneven = cloud(rng, dx.shape, cell=max(2.0, 0.8 * lesion.size * canvas.scale), octaves=2)
     return 1.0 - smoothstep(1.0 - edge, 1.0 + edge, distance + ragged * uneven)
 
 

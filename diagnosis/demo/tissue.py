@@ -88,12 +88,13 @@ def paint_disc(picture: Floats, canvas: Canvas, eye: Eye, rng: np.random.Generat
     # The nasal margin of a healthy disc is less sharp than the temporal one.
     softness = 0.10 + 0.06 * np.cos(direction)
     inside = 1.0 - smoothstep(1.0 - softness, 1.0 + softness, margin + 0.008 * soft)
-    rim = np.array([0.97, 0.60, 0.34]) + disc.pallor * np.array([0.0, 0.14, 0.20])
+    rim = np.array([0.96, 0.56, 0.33]) + disc.pallor * np.array([0.0, 0.14, 0.20])
     temporal = np.clip(-np.cos(direction), 0, 1) * smoothstep(0.2, 1.0, margin)
     rim_colour = rim[None, None] + temporal[..., None] * np.array([0.01, 0.09, 0.10])
     rim_colour = rim_colour * (1.0 + 0.02 * soft[..., None])
     blend(patch, rim_colour.astype(np.float32), 0.93 * inside)
-    _paint_cup(patch, dx, dy, disc, soft)
+    pores = cloud(rng, dx.shape, cell=0.011 * canvas.scale, octaves=1)
+    _paint_cup(patch, dx, dy, disc, pores)
 
 
 def _ellipse(dx: Floats, dy: Floats, disc: Disc, *, scale: float) -> Floats:
@@ -116,7 +117,7 @@ def _paint_crescent(patch: Floats, dx: Floats, dy: Floats, disc: Disc, soft: Flo
     absorb(patch, 0.10 * np.exp(-(((margin - 1.1) / 0.07) ** 2)) * (dx < 0), MELANIN)
 
 
-def _paint_cup(patch: Floats, dx: Floats, dy: Floats, disc: Disc, soft: Floats) -> None:
+def _paint_cup(patch: Floats, dx: Floats, dy: Floats, disc: Disc, pores: Floats) -> None:
     direction = np.arctan2(dy, dx)
     depth = smoothstep(0.35, 0.8, np.full(1, disc.cup, dtype=np.float32))[0]
     # Excavation grows taller than wide; the cup lies a little temporal of the centre.
@@ -126,11 +127,12 @@ def _paint_cup(patch: Floats, dx: Floats, dy: Floats, disc: Disc, soft: Floats) 
         reach = np.maximum(reach, disc.cup + (0.96 - disc.cup) * np.exp(-((apart / 0.32) ** 2)))
     edge = 0.16 - 0.09 * depth
     ratio = _ellipse(dx + 0.08 * disc.radius * (1 - depth), dy, disc, scale=1.0)
-    inside = 1 - smoothstep(reach - edge, reach + edge, ratio + 0.008 * soft)
+    inside = 1 - smoothstep(reach - edge, reach + edge, ratio)
     absorb(patch, 0.16 * depth * np.exp(-(((ratio - reach) / 0.06) ** 2)) * (ratio < 1), MELANIN)
     blend(patch, (1.0, 0.90, 0.66 + 0.08 * float(depth)), 0.86 * inside)
     # Pores of the lamina cribrosa show at the bottom of a deep cup.
-    absorb(patch, 0.20 * depth * inside * smoothstep(0.5, 1.6, soft), MELANIN)
+    centre = 1 - smoothstep(0.3, 0.7, ratio)
+    absorb(patch, 0.20 * depth * centre * inside * smoothstep(0.4, 1.6, pores), MELANIN)
 
 
 def paint_nerve_fibres(picture: Floats, canvas: Canvas, eye: Eye, rng: np.random.Generator) -> None:
@@ -159,11 +161,14 @@ def paint_nerve_fibres(picture: Floats, canvas: Canvas, eye: Eye, rng: np.random
 def paint_vessels(picture: Floats, canvas: Canvas, eye: Eye) -> NDArray[np.bool_]:
     """Paint veins and arteries in place; returns the true vessel mask (H, W)."""
     truth = np.zeros(canvas.shape, dtype=bool)
+    # Before the bright disc the same column of blood looks thinner than it does in photographs.
+    from_disc = np.hypot(canvas.x - eye.disc.x, canvas.y - eye.disc.y) / eye.disc.radius
+    over_disc = 1.0 + 0.55 * (1.0 - smoothstep(0.7, 1.3, from_disc))
     for is_artery, spectrum in ((False, VENOUS), (True, ARTERIAL)):
         parts = [sample_path(canvas, v.points, v.radii) for v in eye.vessels if v.is_artery is is_artery]
         pixels, radii = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
         blood, reflex = paint_strokes(canvas.shape, pixels, radii, (_blood_column, _central_reflex))
-        absorb(picture, blood, spectrum)
+        absorb(picture, blood * over_disc, spectrum)
         strength = 0.34 if is_artery else 0.14
         picture += (strength * reflex)[..., None] * picture * np.array([0.4, 0.8, 0.6], dtype=np.float32)
         truth |= blood > 0.22

@@ -229,13 +229,11 @@ def _trunks(
 
 def _small_disc_vessels(rng: np.random.Generator, hub: tuple[float, float], calibre: float) -> list[_Shoot]:
     """Return the thin vessels that leave the disc straight to either side."""
-    shoots = []
-    for direction in (np.pi, 0.0):
-        for _ in range(int(rng.integers(1, 3))):
-            shoots.append(
-                _Shoot(
-                    x=hub[0], y=hub[1], heading=direction + rng.normal(0, 0.4), radius=calibre * rng.uniform(0.28, 0.42),
-                    generation=1,
-                )
-            )  # fmt: skip
-    return shoots
+    directions = [0.0] * int(rng.integers(1, 3)) + [np.pi] * int(rng.integers(1, 3))
+    return [
+        _Shoot(
+            x=hub[0], y=hub[1], heading=direction + rng.normal(0, 0.4), radius=calibre * rng.uniform(0.28, 0.42),
+            generation=1,
+        )
+        for direction in directions
+    ]  # fmt: skip
