@@ -1,0 +1,198 @@
+"""Vessel probability of one photograph from a bundle."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ml.bundle import Bundle
+from ml.contracts import FieldOfView
+from ml.errors import BundleError
+from ml.segmentation.frames import cut_frame, fov_diameter, normalise, paste
+from ml.segmentation.unet import Architecture, VesselNetwork, count_parameters
+
+FLIPS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (3,)), 4: ((), (3,), (2,), (2, 3))}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceSettings:
+    """How a network is applied to a photograph.
+
+    Attributes:
+        min_diameter: Smaller fields of view are enlarged to this many pixels.
+        max_diameter: Larger ones are reduced to this many.
+        flips: Mirrored copies to average: 1, 2 or 4.
+        precision: ``float32`` or ``bfloat16``; the latter falls back where the processor lacks it.
+    """
+
+    min_diameter: int = 640
+    max_diameter: int = 640
+    flips: int = 1
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.flips not in FLIPS or self.precision not in {"float32", "bfloat16"}:
+            raise ValueError("flips must be 1, 2 or 4 and precision float32 or bfloat16.")
+
+    def diameter_for(self, fov: FieldOfView) -> int:
+        """Return the working diameter for a field of view."""
+        return min(max(fov_diameter(fov), self.min_diameter), self.max_diameter)
+
+
+@torch.inference_mode()
+def vessel_probability(
+    network: VesselNetwork, pixels: NDArray[np.uint8], fov: FieldOfView, *, settings: InferenceSettings
+) -> NDArray[np.float32]:
+    """Compute the probability of vessel for each pixel of a photograph.
+
+    Args:
+        network: In evaluation mode; its device and memory format are used.
+        pixels: RGB photograph, (H, W, 3) uint8, of any size.
+        fov: Its field of view.
+        settings: Working size, mirrored copies, precision.
+
+    Returns:
+        (H, W) float32 in [0, 1], 0 outside the field of view.
+    """
+    frame = cut_frame(pixels, fov, diameter=settings.diameter_for(fov))
+    device = next(network.parameters()).device
+    images = _pad(torch.from_numpy(normalise(frame))[None], multiple=network.architecture.multiple)
+    images = images.to(device).contiguous(memory_format=torch.channels_last)
+    half = settings.precision == "bfloat16" and has_bfloat16(device)
+    total = torch.zeros(1, 1, *images.shape[2:], device=device)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+        for dims in FLIPS[settings.flips]:
+            logits = network(torch.flip(images, dims) if dims else images)[-1].float()
+            total += torch.sigmoid(torch.flip(logits, dims) if dims else logits)
+    height, width = frame.mask.shape
+    mean = (total[0, 0, :height, :width] / settings.flips).cpu().numpy()
+    return paste(mean, fov)
+
+
+def _pad(images: Tensor, *, multiple: int) -> Tensor:
+    """Pad (B, C, H, W) with zeros at the bottom and right to multiples of ``multiple``."""
+    height, width = images.shape[2:]
+    return functional.pad(images, (0, -width % multiple, 0, -height % multiple))
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is faster than float32 on ``device``."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.cpu._is_avx512_bf16_supported())  # noqa: SLF001  (torch has no public name for it)
+
+
+class VesselSegmenter:
+    """The vessel network of a bundle, ready to be asked.
+
+    Attributes:
+        bundle: Where the weights come from.
+        threshold: Probability above which a pixel is called vessel; chosen on training images.
+        settings: Working size, mirrored copies, precision.
+    """
+
+    def __init__(self, bundle: Bundle, *, settings: InferenceSettings | None = None) -> None:
+        """Load the network.
+
+        Args:
+            bundle: A ``fundus_vessel_segmentation`` bundle.
+            settings: Overrides the bundle's own, for measurements.
+
+        Raises:
+            BundleError: The manifest lacks a value, or the weights do not fit the declared architecture.
+        """
+        self.bundle = bundle
+        self.settings = settings or _settings_of(bundle)
+        self.threshold = float(_require(bundle, "output", "threshold"))
+        self._network = fuse(_load_network(bundle))
+
+    def probability(self, pixels: NDArray[np.uint8], fov: FieldOfView) -> NDArray[np.float32]:
+        """Compute the probability of vessel for each pixel.
+
+        Args:
+            pixels: RGB photograph, (H, W, 3) uint8.
+            fov: Its field of view.
+
+        Returns:
+            (H, W) float32 in [0, 1] at the photograph's size, 0 outside the field of view.
+        """
+        return vessel_probability(self._network, pixels, fov, settings=self.settings)
+
+
+def check_network(bundle: Bundle) -> None:
+    """Prove that a bundle's declaration, its weights and its output shape agree.
+
+    Raises:
+        BundleError: They do not.
+    """
+    network = _load_network(bundle)
+    declared = _require(bundle, "architecture", "parameters")
+    if count_parameters(network) != declared:
+        raise BundleError(f"The vessel network has {count_parameters(network)} parameters, {declared} are declared.")
+    _settings_of(bundle)
+    threshold = _require(bundle, "output", "threshold")
+    if not 0.0 < float(threshold) < 1.0:
+        raise BundleError("The vessel network's threshold lies outside 0 to 1.")
+    side = 4 * network.architecture.multiple
+    with torch.inference_mode():
+        answer = network(torch.zeros(1, network.architecture.in_channels, side, side))[-1]
+    if tuple(answer.shape) != (1, 1, side, side):
+        raise BundleError("The vessel network's answer does not have the size of its input.")
+
+
+def _load_network(bundle: Bundle) -> VesselNetwork:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        architecture = Architecture(
+            channels=tuple(_require(bundle, "architecture", "channels")),
+            stages=_require(bundle, "architecture", "stages"),
+            residual=_require(bundle, "architecture", "residual"),
+        )
+        network = VesselNetwork(architecture)
+        network.load_state_dict(load_file(bundle.weights_path))
+    except (OSError, SafetensorError, RuntimeError, TypeError, ValueError) as error:
+        raise BundleError("The vessel network's weights do not fit the declared architecture.") from error
+    return network.eval().to(memory_format=torch.channels_last)
+
+
+def fuse(network: VesselNetwork) -> VesselNetwork:
+    """Fold each batch normalisation into the convolution before it, in place; answers stay the same."""
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    for block in _double_convolutions(network):
+        for convolution, norm in (("first", "first_norm"), ("second", "second_norm")):
+            setattr(block, convolution, fuse_conv_bn_eval(getattr(block, convolution), getattr(block, norm)))
+            setattr(block, norm, nn.Identity())
+    return network.to(memory_format=torch.channels_last)
+
+
+def _double_convolutions(network: VesselNetwork) -> Iterator[nn.Module]:
+    for unit in network.units:
+        yield from unit.encoder
+        yield from unit.decoder
+
+
+def _settings_of(bundle: Bundle) -> InferenceSettings:
+    try:
+        return InferenceSettings(
+            min_diameter=int(_require(bundle, "input", "min_diameter")),
+            max_diameter=int(_require(bundle, "input", "max_diameter")),
+            flips=int(_require(bundle, "input", "flips")),
+            precision=str(_require(bundle, "input", "precision")),
+        )
+    except ValueError as error:
+        raise BundleError("The vessel network's bundle declares unusable input settings.") from error
+
+
+def _require(bundle: Bundle, table: str, key: str) -> Any:
+    try:
+        return bundle.manifest[table][key]
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"The vessel network's bundle lacks {table}.{key}.") from error
