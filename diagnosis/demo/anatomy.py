@@ -77,8 +77,10 @@ def make_eye(spec: FundusSpec) -> Eye:
         tessellation = 0.45 + 0.35 * spec.severity
         colour = 0.55 * colour + 0.45 * np.array([0.90, 0.50, 0.27])
     disc = _make_disc(spec, rng)
-    # In an excavated disc the vessels are pushed to the nasal edge of the cup.
-    hub = (disc.x + disc.radius * (0.08 + 0.45 * max(0.0, disc.cup - 0.35)), disc.y + float(rng.normal(0, 0.008)))
+    # In an excavated disc the vessels are pushed to the nasal edge of the cup. The severity plays no part,
+    # so that the vessels of one eye stay the same from visit to visit.
+    nasal_shift = 0.27 if spec.condition is Condition.GLAUCOMA else 0.08
+    hub = (disc.x + disc.radius * nasal_shift, disc.y + float(rng.normal(0, 0.008)))
     thickness = float(rng.uniform(0.92, 1.08)) * (0.85 if is_myopic else 1.0)
     vessels = grow_vessels(rng, disc=(disc.x, disc.y), disc_radius=disc.radius, hub=hub, thickness=thickness)
     return Eye(

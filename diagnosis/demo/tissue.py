@@ -33,7 +33,7 @@ def paint_background(canvas: Canvas, eye: Eye) -> Floats:
     unit = small.scale
     density = 0.055 * cloud(rng, small.shape, cell=0.5 * unit, octaves=4)
     density += 0.022 * cloud(rng, small.shape, cell=0.05 * unit, octaves=2)
-    density += _choroid(rng, small, eye)
+    density += _choroid(small, eye)
     density += eye.macula_depth * np.exp(-((from_fovea / 0.27) ** 2)) + 0.22 * np.exp(-((from_fovea / 0.075) ** 2))
     # The retina around the disc is thicker and brighter.
     density -= 0.10 * np.exp(-((np.hypot(small.x - eye.disc.x, small.y - eye.disc.y) / 0.33) ** 2))
@@ -48,8 +48,9 @@ def paint_background(canvas: Canvas, eye: Eye) -> Floats:
     return picture
 
 
-def _choroid(rng: np.random.Generator, small: Canvas, eye: Eye) -> Floats:
+def _choroid(small: Canvas, eye: Eye) -> Floats:
     """Broad bright ribbons (choroidal vessels) between darker pigment; negative where bright."""
+    rng = np.random.default_rng([eye.texture_seed, 23])
     parts = [_choroid_ribbon(rng, small) for _ in range(620)]
     pixels, radii = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 

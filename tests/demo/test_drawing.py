@@ -117,6 +117,16 @@ def test_two_visits_show_the_same_eye_in_another_framing():
     assert np.array_equal(eyes[0].vessels[0].points, eyes[1].vessels[0].points)
 
 
+@pytest.mark.parametrize("condition", list(Condition))
+def test_vessels_stay_while_the_disease_goes_on(condition):
+    before, after = (
+        make_eye(FundusSpec(seed=SEED, condition=condition, severity=severity)).vessels for severity in (0.1, 1.0)
+    )
+
+    assert len(before) == len(after)
+    assert all(np.array_equal(one.points, other.points) for one, other in zip(before, after, strict=True))
+
+
 def test_a_worse_visit_keeps_the_lesions_of_the_first():
     mild = FundusSpec(seed=SEED, condition=Condition.DIABETIC_RETINOPATHY, severity=0.3)
     severe = FundusSpec(seed=SEED, condition=Condition.DIABETIC_RETINOPATHY, severity=0.9)
