@@ -1,0 +1,222 @@
+"""Run the whole portal: web, workers, sweeper."""
+
+import json
+import os
+import secrets
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from diagnosis import inference
+from diagnosis.errors import ModelUnavailableError
+from diagnosis.models import User
+from diagnosis.supervisor import Service, Supervisor
+from retina_portal.celery import app
+
+READY_SECONDS = 180
+# Any fixed number serves; it only has to be the same for every starting portal.
+MIGRATION_LOCK = 7_382_001
+
+
+class Command(BaseCommand):
+    """``manage.py portal``: one command that runs the product."""
+
+    help = "Run the portal: web server, workers and sweeper, restarted when they die."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add host, port, concurrency and what to run."""
+        parser.add_argument("--host", default="127.0.0.1")
+        parser.add_argument("--port", type=int, default=_number("PORT", 8000))
+        parser.add_argument(
+            "--concurrency",
+            type=int,
+            default=_number("CELERY_CONCURRENCY", 1),
+            help="Worker processes. One with all cores answers soonest; one per core does most.",
+        )
+        parts = parser.add_mutually_exclusive_group()
+        parts.add_argument("--web-only", action="store_true")
+        parts.add_argument("--worker-only", action="store_true")
+        parser.add_argument("--demo", action="store_true", help="Load made-up patients and queue their diagnoses.")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Prepare the data directory and database, then supervise until stopped."""
+        os.umask(0o077)
+        host, port = options["host"], options["port"]
+        runs_web, runs_worker = not options["worker_only"], not options["web_only"]
+        if options["concurrency"] < 1:
+            raise CommandError("--concurrency must be at least 1.")
+        if runs_web:
+            _check_port(host, port)
+        self._prepare(runs_web=runs_web)
+        services = _web(host, port) if runs_web else []
+        if runs_worker:
+            services += _workers(options["concurrency"])
+        supervisor = Supervisor(services)
+
+        def announce() -> None:
+            if not runs_web:
+                self.stdout.write("Workers started.")
+                return
+            self._announce(supervisor, host, port, probe="readyz" if runs_worker else "healthz", demo=options["demo"])
+
+        supervisor.run(on_start=announce)
+        self.stdout.write("Stopped.")
+
+    def _prepare(self, *, runs_web: bool) -> None:
+        settings.RETINA_DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.MEDIA_ROOT.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            inference.bundles()
+        except ModelUnavailableError as error:
+            raise CommandError(
+                "A model bundle is missing or does not match its hashes. Run `python -m ml verify-bundle`."
+            ) from error
+        if not runs_web:
+            _wait_for_migrations()
+            return
+        with _one_at_a_time():
+            call_command("migrate", interactive=False, verbosity=0)
+        call_command("collectstatic", interactive=False, verbosity=0)
+        if app.conf.broker_url.startswith("embedded+"):
+            _declare_queue()
+        self._create_first_admin()
+
+    def _create_first_admin(self) -> None:
+        if User.objects.filter(is_superuser=True).exists():
+            return
+        name = os.environ.get("DJANGO_SUPERUSER_USERNAME", "admin")
+        given = os.environ.get("DJANGO_SUPERUSER_PASSWORD")
+        if given:
+            try:
+                validate_password(given)
+            except ValidationError as error:
+                raise CommandError(f"DJANGO_SUPERUSER_PASSWORD is too weak: {' '.join(error.messages)}") from error
+        password = given or secrets.token_urlsafe(12)
+        User.objects.create_superuser(name, os.environ.get("DJANGO_SUPERUSER_EMAIL", ""), password)
+        if not given:
+            self.stdout.write(f"Created the administrator {name!r} with the password {password}")
+            self.stdout.write("It is shown this once; change it after signing in.")
+        self.stdout.flush()
+
+    def _announce(self, supervisor: Supervisor, host: str, port: int, *, probe: str, demo: bool) -> None:
+        local = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
+        deadline = time.monotonic() + READY_SECONDS
+        missing = "no answer"
+        while not supervisor.stopping.wait(0.5):
+            missing = _missing(f"http://{local}:{port}/{probe}")
+            if not missing or time.monotonic() > deadline:
+                break
+        if supervisor.stopping.is_set():
+            return
+        if missing:
+            self.stderr.write(f"The portal is not ready after {READY_SECONDS} s: {missing}")
+            return
+        self.stdout.write(f"The portal answers at http://{local}:{port}/")
+        self.stdout.flush()
+        if demo:
+            call_command("seed_demo", stdout=self.stdout)
+            self.stdout.flush()
+
+
+def _number(name: str, default: int) -> int:
+    value = os.environ.get(name, "")
+    if not value:
+        return default
+    if not value.isdigit():
+        raise CommandError(f"{name} must be a whole number.")
+    return int(value)
+
+
+def _check_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except (OSError, OverflowError) as error:
+            raise CommandError(
+                f"Port {port} on {host} cannot be used ({error}). Stop what uses it, or choose another with --port."
+            ) from error
+
+
+def _web(host: str, port: int) -> list[Service]:
+    command = [sys.executable, "-m", "gunicorn", "retina_portal.wsgi:application"]
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    command += ["--bind", address, "--workers", str(_number("WEB_CONCURRENCY", 2)), "--worker-class", "gthread"]
+    command += ["--threads", "4", "--timeout", "60", "--graceful-timeout", "15", "--max-requests", "5000"]
+    command += ["--max-requests-jitter", "500", "--log-level", "warning"]
+    return [Service(name="web", command=command)]
+
+
+def _workers(concurrency: int) -> list[Service]:
+    threads = max(1, (os.cpu_count() or 1) // concurrency)
+    env = {"WORKER_THREADS": str(threads), "OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    base = [sys.executable, "-m", "celery", "-A", "retina_portal", "worker", "--pool", "prefork", "--concurrency", "1"]
+    base += ["--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    services = [
+        Service(name=f"worker {number}", command=[*base, "--hostname", f"worker{number}@%h"], env=env)
+        for number in range(1, concurrency + 1)
+    ]
+    sweep = [sys.executable, str(settings.BASE_DIR / "manage.py"), "sweep", "--loop"]
+    return [*services, Service(name="sweeper", command=sweep)]
+
+
+def _declare_queue() -> None:
+    """Create the embedded broker's tables once, before several processes try to at the same time."""
+    with app.connection_for_write() as broker_connection:
+        app.amqp.queues[app.conf.task_default_queue].bind(broker_connection.default_channel).declare()
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
+
+
+def _wait_for_migrations() -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        executor = MigrationExecutor(connection)
+        if not executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            return
+        time.sleep(1)
+    raise CommandError("The database has not been migrated. Start the web part, or run manage.py migrate.")
+
+
+def _missing(address: str) -> str:
+    """Return what is missing for readiness, or an empty text."""
+    host = next((name for name in settings.ALLOWED_HOSTS if "*" not in name and not name.startswith(".")), "localhost")
+    request = urllib.request.Request(address, headers={"Host": host})  # noqa: S310 - our own http address
+    try:
+        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310 - as above
+            json.load(response)
+            return ""
+    except urllib.error.HTTPError as error:
+        try:
+            checks = json.load(error).get("checks", {})
+        except ValueError:
+            return f"status {error.code}"
+        return ", ".join(name for name, passed in checks.items() if not passed)
+    except OSError:
+        return "no answer"
