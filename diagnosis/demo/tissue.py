@@ -51,17 +51,17 @@ def paint_background(canvas: Canvas, eye: Eye) -> Floats:
 def _choroid(small: Canvas, eye: Eye) -> Floats:
     """Broad bright ribbons (choroidal vessels) between darker pigment; negative where bright."""
     rng = np.random.default_rng([eye.texture_seed, 23])
-    parts = [_choroid_ribbon(rng, small) for _ in range(620)]
+    parts = [_choroid_ribbon(rng, small) for _ in range(520)]
     pixels, radii = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
     def round_brush(distance: Floats, radius: Floats) -> Floats:
         return np.clip(1.0 - (distance / radius) ** 2, 0.0, 1.0)
 
     (ribbons,) = paint_strokes(small.shape, pixels, radii, (round_brush,))
-    ribbons = ndimage.gaussian_filter(ribbons, 0.005 * small.scale)
+    ribbons = ndimage.gaussian_filter(ribbons, 0.009 * small.scale)
     away = smoothstep(0.12, 0.6, np.hypot(small.x, small.y))
     patchy = np.clip(0.75 + 0.25 * cloud(rng, small.shape, cell=0.4 * small.scale, octaves=1), 0.2, 1.2)
-    return eye.tessellation * (0.25 + 0.75 * away) * patchy * (0.34 - 0.60 * ribbons)
+    return eye.tessellation * (0.25 + 0.75 * away) * patchy * (0.40 - 0.62 * ribbons)
 
 
 def _choroid_ribbon(rng: np.random.Generator, small: Canvas) -> tuple[Floats, Floats]:
@@ -70,7 +70,7 @@ def _choroid_ribbon(rng: np.random.Generator, small: Canvas) -> tuple[Floats, Fl
     count = int(rng.uniform(25, 70))
     headings = outward + np.cumsum(0.10 * rng.standard_normal(count))
     points = np.stack([x + np.cumsum(0.014 * np.cos(headings)), y + np.cumsum(0.014 * np.sin(headings))], axis=1)
-    radii = rng.uniform(0.006, 0.018) * (1 - 0.5 * np.linspace(0, 1, count))
+    radii = rng.uniform(0.010, 0.024) * (1 - 0.4 * np.linspace(0, 1, count))
     return sample_path(small, points, np.maximum(radii, 1.2 / small.scale))
 
 

@@ -15,7 +15,7 @@ AVASCULAR_RADIUS = 0.085
 HORIZON = 1.55
 # Loss of calibre at each step, beyond what is given to branches.
 TRUNK_TAPER = 0.998
-MACULAR_TAPER = 0.99
+MACULAR_TAPER = 0.995
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ class VesselGrower:
         return int(self.rng.uniform(0.6, 1.25) * 0.70 * (shoot.radius / 0.006) ** 0.5 / STEP)
 
     def _interval(self, radius: float) -> float:
-        return float(self.rng.uniform(0.06, 0.18) * (0.5 + radius / 0.014))
+        return float(self.rng.uniform(0.05, 0.16) * (0.5 + radius / 0.014))
 
     def _branch(self, shoot: _Shoot, x: float, y: float, heading: float, radius: float, side: int) -> _Shoot:
         angle = side * self.rng.uniform(0.55, 1.1)
@@ -229,7 +229,7 @@ def _trunks(
 
 def _small_disc_vessels(rng: np.random.Generator, hub: tuple[float, float], calibre: float) -> list[_Shoot]:
     """Return the thin vessels that leave the disc straight to either side."""
-    directions = [0.0] * int(rng.integers(1, 3)) + [np.pi] * int(rng.integers(1, 3))
+    directions = [0.0] * int(rng.integers(1, 3)) + [np.pi] * int(rng.integers(2, 4))
     return [
         _Shoot(
             x=hub[0], y=hub[1], heading=direction + rng.normal(0, 0.4), radius=calibre * rng.uniform(0.28, 0.42),
