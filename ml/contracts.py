@@ -96,6 +96,7 @@ class FundusImage:
         sha256: Hexadecimal SHA-256 of ``jpeg``.
         source_format: Format of the original bytes; that of the copy when it was loaded from one.
         dicom: Attributes of a DICOM original; None for the other formats.
+        decode_ms: How long the decoding took.
     """
 
     pixels: NDArray[np.uint8]
@@ -103,6 +104,7 @@ class FundusImage:
     sha256: str
     source_format: SourceFormat = SourceFormat.JPEG
     dicom: DicomAttributes | None = None
+    decode_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +162,8 @@ class Analysis:
             field of view; None in mode ``classify`` or when no field of view was found.
         vessel_mask: (H, W) bool, ``vessel_probability`` at the bundle's threshold.
         heatmap: Grad-CAM of the fused prediction's class on the photograph, (H, W) float32 in [0, 1].
-        models: The bundles that took part.
-        timings_ms: Milliseconds by step: decode, segment, classify, explain, total.
+        models: The bundles that the mode asks; stamped on ungradable results too.
+        timings_ms: Milliseconds by step: decode (with the checks), segment, classify, explain, total.
     """
 
     outcome: Outcome

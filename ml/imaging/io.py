@@ -4,6 +4,7 @@ import hashlib
 import io
 import re
 import struct
+import time
 import warnings
 import zlib
 from pathlib import PurePosixPath
@@ -87,11 +88,12 @@ def read_photograph(data: bytes, *, declared_type: str | None = None, file_name:
             ``image_too_small``, ``image_aspect``, ``image_animated``, ``image_colour_mode``,
             ``image_bit_depth``, ``image_truncated``, ``image_undecodable``.
     """
+    began = time.perf_counter()
     source_format = identify(data)
     _check_agreement(source_format, declared_type=declared_type, file_name=file_name)
     picture, attributes = _decode(data, source_format)
     jpeg = _encode(picture)
-    return _fundus_image(jpeg, source_format=source_format, dicom=attributes)
+    return _fundus_image(jpeg, began=began, source_format=source_format, dicom=attributes)
 
 
 def load_canonical(jpeg: bytes) -> FundusImage:
@@ -106,6 +108,7 @@ def load_canonical(jpeg: bytes) -> FundusImage:
     Raises:
         UnreadableImageError: The bytes are not such a copy, or were damaged since.
     """
+    began = time.perf_counter()
     if not jpeg.startswith(headers.JPEG_MAGIC):
         raise headers.undecodable()
     header = headers.read_jpeg_header(jpeg)
@@ -113,7 +116,7 @@ def load_canonical(jpeg: bytes) -> FundusImage:
     if header.channels != 3:
         raise headers.undecodable()
     headers.check_jpeg_scans(jpeg)
-    return _fundus_image(jpeg, source_format=SourceFormat.JPEG, dicom=None)
+    return _fundus_image(jpeg, began=began, source_format=SourceFormat.JPEG, dicom=None)
 
 
 def identify(data: bytes) -> SourceFormat:
@@ -226,13 +229,22 @@ def _encode(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _fundus_image(jpeg: bytes, *, source_format: SourceFormat, dicom: DicomAttributes | None) -> FundusImage:
+def _fundus_image(
+    jpeg: bytes, *, began: float, source_format: SourceFormat, dicom: DicomAttributes | None
+) -> FundusImage:
     try:
         pixels = np.asarray(Image.open(io.BytesIO(jpeg), formats=("JPEG",)).convert("RGB"))
     except DECODER_ERRORS as error:
         raise headers.undecodable() from error
     digest = hashlib.sha256(jpeg).hexdigest()
-    return FundusImage(pixels=pixels, jpeg=jpeg, sha256=digest, source_format=source_format, dicom=dicom)
+    return FundusImage(
+        pixels=pixels,
+        jpeg=jpeg,
+        sha256=digest,
+        source_format=source_format,
+        dicom=dicom,
+        decode_ms=(time.perf_counter() - began) * 1000,
+    )
 
 
 def _check_agreement(source_format: SourceFormat, *, declared_type: str | None, file_name: str | None) -> None:
