@@ -5,6 +5,7 @@ import os
 import secrets
 import stat
 import tempfile
+import zoneinfo
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -29,6 +30,14 @@ def origins(env: environ.Env, name: str) -> list[str]:
     if any("://" not in value for value in values):
         raise ImproperlyConfigured(f"{name} must list origins with their scheme, such as https://portal.example.org.")
     return values
+
+
+def time_zone(env: environ.Env, name: str) -> str:
+    """Return a time zone name that exists."""
+    value: str = env.str(name, default="UTC")
+    if value not in zoneinfo.available_timezones():
+        raise ImproperlyConfigured(f"{name} must be a name of the tz database, such as Europe/Kyiv.")
+    return value
 
 
 def secret_key(env: environ.Env, *, data_dir: Path, may_create: bool) -> str:

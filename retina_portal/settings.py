@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from diagnosis.logs import logging_config
-from retina_portal.environment import checked, origins, secret_key
+from retina_portal.environment import checked, origins, secret_key, time_zone
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -243,7 +243,7 @@ LANGUAGES = [("en", _("English")), ("uk", _("Ukrainian")), ("fr", _("French")), 
 LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_I18N = True
 USE_TZ = True
-TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+TIME_ZONE = time_zone(env, "TIME_ZONE")
 
 # --- REST --------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

@@ -22,13 +22,14 @@ from django.db.migrations.executor import MigrationExecutor
 
 from diagnosis import inference
 from diagnosis.errors import ModelUnavailableError
-from diagnosis.models import User
+from diagnosis.models import Clinic, User
 from diagnosis.supervisor import Service, Supervisor
 from retina_portal.celery import app
 
 READY_SECONDS = 180
 # Any fixed number serves; it only has to be the same for every starting portal.
 MIGRATION_LOCK = 7_382_001
+FIRST_CLINIC = "Main clinic"
 
 
 class Command(BaseCommand):
@@ -106,7 +107,9 @@ class Command(BaseCommand):
             except ValidationError as error:
                 raise CommandError(f"DJANGO_SUPERUSER_PASSWORD is too weak: {' '.join(error.messages)}") from error
         password = given or secrets.token_urlsafe(12)
-        User.objects.create_superuser(name, os.environ.get("DJANGO_SUPERUSER_EMAIL", ""), password)
+        # A clinic of their own, so that a first patient can be registered right after signing in.
+        clinic = Clinic.objects.first() or Clinic.objects.create(name=FIRST_CLINIC)
+        User.objects.create_superuser(name, os.environ.get("DJANGO_SUPERUSER_EMAIL", ""), password, clinic=clinic)
         if not given:
             self.stdout.write(f"Created the administrator {name!r} with the password {password}")
             self.stdout.write("It is shown this once; change it after signing in.")

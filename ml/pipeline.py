@@ -1,0 +1,221 @@
+"""The whole analysis of one photograph; the only place where the parts are put together."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml import bundle as bundles
+from ml.contracts import (
+    Analysis,
+    FieldOfView,
+    FundusImage,
+    Mode,
+    ModelIdentity,
+    Outcome,
+    Prediction,
+    Quality,
+    Step,
+)
+from ml.imaging import quality
+
+if TYPE_CHECKING:
+    from ml.classification.fusion import Fused
+    from ml.classification.predict import Classification, DiseaseClassifier
+    from ml.segmentation.predict import VesselSegmenter
+
+OnStep = Callable[[Step], None]
+
+
+@dataclass(slots=True)
+class _Stopwatch:
+    """Announces steps and keeps their durations."""
+
+    on_step: OnStep | None
+    timings_ms: dict[str, float]
+    _began: float = field(default_factory=time.perf_counter)
+
+    def begin(self, step: Step) -> None:
+        self._began = time.perf_counter()
+        if self.on_step is not None:
+            self.on_step(step)
+
+    def end(self, name: str) -> None:
+        self.timings_ms[name] += (time.perf_counter() - self._began) * 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Vessels:
+    probability: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+
+
+class Pipeline:
+    """The three networks of one model directory, loaded once and used for many photographs.
+
+    Not safe for use by several threads at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        segmenter: "VesselSegmenter",
+        image_classifier: "DiseaseClassifier",
+        vessel_classifier: "DiseaseClassifier",
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            segmenter: Photograph to vessel probability.
+            image_classifier: Photograph to class probabilities.
+            vessel_classifier: Vessel map to class probabilities.
+
+        Raises:
+            BundleError: The bundles hold no usable fusion or abstention rule, or do not belong together.
+        """
+        from ml.classification.fusion import FusionRule
+
+        self._segmenter = segmenter
+        self._image_classifier = image_classifier
+        self._vessel_classifier = vessel_classifier
+        image, vessel = image_classifier.bundle.manifest, vessel_classifier.bundle.manifest
+        self._rules = {
+            Mode.SEGMENT_CLASSIFY: FusionRule.from_manifests(image, vessel),
+            Mode.CLASSIFY: FusionRule.from_manifests(image, None),
+        }
+
+    @classmethod
+    def load(cls, model_dir: Path | None = None) -> "Pipeline":
+        """Load the three bundles, each after its hashes matched. Imports PyTorch and TensorFlow.
+
+        Args:
+            model_dir: Directory of the bundles; ``RETINA_MODEL_DIR`` or the shipped ones when None.
+
+        Returns:
+            A pipeline, ready to be used.
+
+        Raises:
+            BundleError: A bundle is missing, changed, or does not fit its network.
+        """
+        from ml.runtime import prepare_tensorflow
+
+        prepare_tensorflow()
+        from ml.classification.predict import DiseaseClassifier
+        from ml.segmentation.predict import VesselSegmenter
+
+        root = model_dir or bundles.default_model_dir()
+        # All hashes are checked before the first framework opens a file.
+        vessels, disease, vessel_map = (bundles.load_bundle(root / name) for name in bundles.BUNDLE_NAMES)
+        return cls(
+            segmenter=VesselSegmenter(vessels),
+            image_classifier=DiseaseClassifier(disease),
+            vessel_classifier=DiseaseClassifier(vessel_map),
+        )
+
+    def models(self, mode: Mode) -> tuple[ModelIdentity, ...]:
+        """Return the bundles that a mode asks, in order."""
+        if mode is Mode.CLASSIFY:
+            return (self._image_classifier.bundle.identity,)
+        parts = (self._segmenter, self._image_classifier, self._vessel_classifier)
+        return tuple(part.bundle.identity for part in parts)
+
+    def analyse(self, image: FundusImage, mode: Mode, *, on_step: OnStep | None = None) -> Analysis:
+        """Analyse one photograph.
+
+        The same photograph gives the same result, timings aside.
+
+        Args:
+            image: A decoded photograph.
+            mode: Whether the vessel map is made and read too.
+            on_step: Called with each step as it begins.
+
+        Returns:
+            The result. When the photograph is not gradable it names no class anywhere; the vessel
+            map is made all the same where a field of view was found and the mode asks for it.
+        """
+        watch = _Stopwatch(on_step, {"decode": image.decode_ms, "segment": 0.0, "classify": 0.0, "explain": 0.0})
+        watch.begin(Step.CHECKING)
+        fov, verdict = quality.examine(image.pixels)
+        watch.end("decode")
+        vessels = None
+        if fov is not None and mode is Mode.SEGMENT_CLASSIFY:
+            vessels = self._find_vessels(image.pixels, fov, watch)
+        if fov is None or not verdict.gradable:
+            return self._ungradable(mode, verdict, vessels, watch)
+        return self._graded(image.pixels, fov, mode, verdict, vessels, watch)
+
+    def _find_vessels(self, pixels: NDArray[np.uint8], fov: FieldOfView, watch: _Stopwatch) -> _Vessels:
+        watch.begin(Step.SEGMENTING)
+        probability = self._segmenter.probability(pixels, fov)
+        watch.end("segment")
+        return _Vessels(probability=probability, mask=(probability >= self._segmenter.threshold) & fov.mask)
+
+    def _graded(
+        self,
+        pixels: NDArray[np.uint8],
+        fov: FieldOfView,
+        mode: Mode,
+        verdict: Quality,
+        vessels: _Vessels | None,
+        watch: _Stopwatch,
+    ) -> Analysis:
+        from ml.classification.gradcam import heatmap
+
+        watch.begin(Step.CLASSIFYING)
+        image_path, vessel_path, fused = self._classify(pixels, fov, mode, vessels)
+        watch.end("classify")
+        watch.begin(Step.EXPLAINING)
+        heat = heatmap(image_path, fused.prediction.label, fov, shape=fov.mask.shape)
+        watch.end("explain")
+        return Analysis(
+            outcome=Outcome.INDETERMINATE if fused.indeterminate else Outcome.FINDING,
+            prediction=fused.prediction,
+            image_path=_prediction(image_path),
+            vessel_path=None if vessel_path is None else _prediction(vessel_path),
+            agreement=fused.agreement,
+            quality=verdict,
+            vessel_probability=None if vessels is None else vessels.probability,
+            vessel_mask=None if vessels is None else vessels.mask,
+            heatmap=heat,
+            models=self.models(mode),
+            timings_ms=_with_total(watch.timings_ms),
+        )
+
+    def _classify(
+        self, pixels: NDArray[np.uint8], fov: FieldOfView, mode: Mode, vessels: _Vessels | None
+    ) -> "tuple[Classification, Classification | None, Fused]":
+        from ml.classification.fusion import fuse
+        from ml.classification.predict import vessel_map_pixels
+
+        image_path = self._image_classifier.classify(pixels, fov)
+        vessel_path = None
+        if vessels is not None:
+            vessel_path = self._vessel_classifier.classify(vessel_map_pixels(vessels.probability), fov)
+        return image_path, vessel_path, fuse(image_path, vessel_path, self._rules[mode])
+
+    def _ungradable(self, mode: Mode, verdict: Quality, vessels: _Vessels | None, watch: _Stopwatch) -> Analysis:
+        return Analysis(
+            outcome=Outcome.UNGRADABLE,
+            prediction=None,
+            image_path=None,
+            vessel_path=None,
+            agreement=None,
+            quality=verdict,
+            vessel_probability=None if vessels is None else vessels.probability,
+            vessel_mask=None if vessels is None else vessels.mask,
+            heatmap=None,
+            models=self.models(mode),
+            timings_ms=_with_total(watch.timings_ms),
+        )
+
+
+def _prediction(classification: "Classification") -> Prediction:
+    return Prediction(label=classification.label, probabilities=classification.probabilities)
+
+
+def _with_total(timings_ms: dict[str, float]) -> dict[str, float]:
+    return {**timings_ms, "total": sum(timings_ms.values())}
