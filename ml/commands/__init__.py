@@ -5,4 +5,6 @@ COMMANDS: dict[str, str] = {
     "train-segmenter": "ml.commands.train_segmenter",
     "evaluate-segmenter": "ml.commands.evaluate_segmenter",
     "verify-bundle": "ml.commands.verify_bundle",
+    "train-classifier": "ml.commands.train_classifier",
+    "segment-dataset": "ml.commands.segment_dataset",
 }

@@ -1,0 +1,154 @@
+"""Use a classifier bundle: one photograph or vessel map in, probabilities and class maps out."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.bundle import Bundle
+from ml.classification.calibration import softmax
+from ml.classification.gradcam import closed_form_class_maps
+from ml.contracts import FieldOfView
+from ml.errors import BundleError
+from ml.imaging.fov import crop_square
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classification:
+    """What one classifier says of one picture.
+
+    Attributes:
+        classes: Class names in the bundle's order.
+        logits: (K,) float32, calibrated; their softmax is ``probabilities``.
+        probabilities: Class name to probability; they sum to 1.
+        class_maps: (h, w, K) float32, Grad-CAM before the ReLU over the square crop.
+    """
+
+    classes: tuple[str, ...]
+    logits: NDArray[np.float32]
+    probabilities: dict[str, float]
+    class_maps: NDArray[np.float32]
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+
+class DiseaseClassifier:
+    """A classifier bundle, loaded once and used many times."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Build the bundle's architecture and load its weights.
+
+        Args:
+            bundle: Its files' hashes have been checked.
+
+        Raises:
+            BundleError: The manifest is incomplete or its weights do not fit the architecture.
+        """
+        network = _load_network(bundle)
+        self.bundle = bundle
+        self.classes = tuple(bundle.manifest["output"]["classes"])
+        self._side = int(bundle.manifest["input"]["side"])
+        self._temperature = float(bundle.manifest["output"]["temperature"])
+        self._mirrored = "horizontal_flip" in bundle.manifest.get("inference", {}).get("views", [])
+        self._forward, self._kernel = _with_feature_maps(network)
+
+    def classify(self, pixels: NDArray[np.uint8], fov: FieldOfView) -> Classification:
+        """Classify one picture.
+
+        Args:
+            pixels: (H, W, 3) uint8 RGB photograph; for the vessel path the result of
+                :func:`vessel_map_pixels`.
+            fov: Field of view of the photograph.
+
+        Returns:
+            Probabilities and class maps, from one forward pass.
+        """
+        return self.classify_crops(crop_square(pixels, fov, side=self._side)[None])[0]
+
+    def classify_crops(self, crops: NDArray[np.uint8]) -> list[Classification]:
+        """Classify crops that :func:`ml.imaging.fov.crop_square` made; (n, side, side, 3) uint8 RGB."""
+        batch = crops.astype(np.float32)
+        if self._mirrored:
+            batch = np.concatenate([batch, batch[:, :, ::-1]])
+        features, logits = (np.asarray(output) for output in self._forward.predict_on_batch(batch))
+        maps = closed_form_class_maps(features, self._kernel)
+        if self._mirrored:
+            half = len(crops)
+            logits = (logits[:half] + logits[half:]) / 2
+            maps = (maps[:half] + maps[half:, :, ::-1]) / 2
+        calibrated = (logits / self._temperature).astype(np.float32)
+        return [
+            Classification(
+                classes=self.classes,
+                logits=row,
+                probabilities=dict(zip(self.classes, map(float, softmax(row)), strict=True)),
+                class_maps=row_maps.astype(np.float32),
+            )
+            for row, row_maps in zip(calibrated, maps, strict=True)
+        ]
+
+
+def vessel_map_pixels(vessel_probability: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return a vessel map as the picture that the vessel path's classifier reads.
+
+    Args:
+        vessel_probability: (H, W) float32 in [0, 1], 0 outside the field of view.
+
+    Returns:
+        (H, W, 3) uint8, probability x 255 in all three channels.
+    """
+    grey = np.rint(np.clip(vessel_probability, 0, 1) * 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def check_network(bundle: Bundle) -> None:
+    """Prove that a bundle's weights fit the network, shapes and classes its manifest declares.
+
+    Args:
+        bundle: Its files' hashes have been checked.
+
+    Raises:
+        BundleError: They do not.
+    """
+    network = _load_network(bundle)
+    side, classes = bundle.manifest["input"]["side"], bundle.manifest["output"]["classes"]
+    expected = (None, side, side, 3), (None, len(classes))
+    if (tuple(network.input_shape), tuple(network.output_shape)) != expected:
+        raise BundleError(f"The network of the model bundle {bundle.name} does not have the declared shapes.")
+    logits = np.asarray(network.predict_on_batch(np.zeros((1, side, side, 3), dtype=np.float32)))
+    if not np.isfinite(logits).all():
+        raise BundleError(f"The network of the model bundle {bundle.name} gives values that are not finite.")
+
+
+def _load_network(bundle: Bundle) -> "keras.Model":
+    from ml.classification import backbones
+
+    manifest: dict[str, Any] = bundle.manifest
+    try:
+        classes = manifest["output"]["classes"]
+        side = int(manifest["input"]["side"])
+        temperature = float(manifest["output"]["temperature"])
+        network = backbones.build_network(manifest["architecture"], side=side, class_count=len(classes))
+        network.load_weights(bundle.weights_path)
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        raise BundleError(f"The weights of the model bundle {bundle.name} do not fit its manifest.") from error
+    if len(set(classes)) != len(classes) or len(classes) < 2 or not temperature > 0:
+        raise BundleError(f"The model bundle {bundle.name} declares unusable classes or temperature.")
+    return network
+
+
+def _with_feature_maps(network: "keras.Model") -> tuple["keras.Model", NDArray[np.float32]]:
+    import keras
+
+    from ml.classification import backbones
+
+    features = network.get_layer(backbones.FEATURE_LAYER).output
+    kernel = np.asarray(network.get_layer(backbones.HEAD_LAYER).get_weights()[0])
+    return keras.Model(network.input, [features, network.output]), kernel

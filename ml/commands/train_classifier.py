@@ -1,0 +1,55 @@
+"""``train-classifier``: train, calibrate and measure a classifier, or publish a finished run."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ml.commands import _common
+
+HELP = "train, calibrate and measure a classifier on photographs or vessel maps"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--config", type=Path, required=True, help="experiment, a file of ml/configs")
+    parser.add_argument("--manifest", type=Path, required=True, help="CSV of labelled photographs or vessel maps")
+    parser.add_argument("--root", type=Path, required=True, help="directory the manifest's files are relative to")
+    parser.add_argument("--out", type=Path, required=True, help="run folder")
+    parser.add_argument("--weights", type=Path, help="directory of pre-trained weights (default: ROOT/../weights)")
+    parser.add_argument("--initial", type=Path, metavar="FILE", help="weights of an earlier run to begin from")
+    parser.add_argument("--cache", type=Path, help="keeps the crops between runs (default: OUT/cache)")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in OUT")
+    parser.add_argument("--threads", type=int, help="instead of the configuration's")
+    parser.add_argument("--publish", type=Path, metavar="DIR", help="write the result to this bundle directory")
+    parser.add_argument("--bundle-version", default="0.1.0", help="version of the published bundle")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; return the exit status."""
+    from ml.classification import publish, train
+
+    config = train.with_overrides(
+        train.read_config(args.config),
+        seed=None if args.seed == _common.DEFAULT_SEED else args.seed,
+        threads=args.threads,
+    )
+    metrics = train.train(
+        config,
+        manifest=args.manifest,
+        root=args.root,
+        out=args.out,
+        weights_dir=args.weights or args.root.parent / "weights",
+        initial=args.initial,
+        cache=args.cache or args.out / "cache",
+        resume=args.resume,
+        progress=_say,
+    )
+    if args.publish:
+        publish.publish_run(args.out, args.publish, version=args.bundle_version)
+    _common.write_json(metrics, args.json)
+    return 0
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()

@@ -1,0 +1,229 @@
+"""Figures of a classifier: areas under curves, calibration, coverage, intervals by patient."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+CALIBRATION_BINS = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """Photographs with their labels and what a model said of them.
+
+    Attributes:
+        classes: Class names, in the order of the columns of ``probabilities``.
+        labels: (n,) positions in ``classes``.
+        probabilities: (n, K) rows sum to 1.
+        sources: (n,) data set of each photograph.
+        groups: (n,) patient group of each photograph; intervals resample groups.
+        abstained: (n,) bool, the model would name no class.
+        ungradable: (n,) bool, the quality gate refused the photograph.
+    """
+
+    classes: tuple[str, ...]
+    labels: NDArray[np.intp]
+    probabilities: NDArray[np.float64]
+    sources: NDArray[np.str_]
+    groups: NDArray[np.str_]
+    abstained: NDArray[np.bool_]
+    ungradable: NDArray[np.bool_]
+
+    def where(self, chosen: NDArray[np.bool_]) -> "Scored":
+        """Return the photographs where ``chosen`` (n,) is True."""
+        return Scored(
+            classes=self.classes,
+            labels=self.labels[chosen],
+            probabilities=self.probabilities[chosen],
+            sources=self.sources[chosen],
+            groups=self.groups[chosen],
+            abstained=self.abstained[chosen],
+            ungradable=self.ungradable[chosen],
+        )
+
+
+def area_under_curve(positive: NDArray[np.bool_], scores: NDArray[np.floating[Any]]) -> float:
+    """Return the area under the ROC curve; ties count half, NaN without both kinds."""
+    positives = int(positive.sum())
+    negatives = positive.size - positives
+    if positives == 0 or negatives == 0:
+        return float("nan")
+    ranks = rankdata(scores)
+    return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def one_vs_rest_areas(labels: NDArray[np.intp], probabilities: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return each class's area under the curve against all others; (K,), NaN where undefined."""
+    columns = range(probabilities.shape[1])
+    return np.asarray([area_under_curve(labels == column, probabilities[:, column]) for column in columns])
+
+
+def macro_area(labels: NDArray[np.intp], probabilities: NDArray[np.floating[Any]]) -> float:
+    """Return the mean of the defined one-vs-rest areas; NaN when none is."""
+    areas = one_vs_rest_areas(labels, probabilities)
+    return float(areas[~np.isnan(areas)].mean()) if not np.isnan(areas).all() else float("nan")
+
+
+def macro_area_interval(
+    labels: NDArray[np.intp],
+    probabilities: NDArray[np.floating[Any]],
+    groups: NDArray[np.str_],
+    *,
+    seed: int = 0,
+    draws: int = 1000,
+) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the macro area, resampling patient groups.
+
+    Args:
+        labels: (n,) class positions.
+        probabilities: (n, K).
+        groups: (n,) patient groups; photographs of one group are drawn together.
+        seed: Seed of the resampling.
+        draws: Number of resamples.
+
+    Returns:
+        The 2.5th and the 97.5th percentile; NaN when the area is undefined.
+    """
+    rng = np.random.default_rng(seed)
+    _, membership = np.unique(groups, return_inverse=True)
+    order = np.argsort(membership, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(membership[order])) + 1)
+    areas = []
+    for _ in range(draws):
+        chosen = np.concatenate([members[index] for index in rng.integers(0, len(members), size=len(members))])
+        areas.append(macro_area(labels[chosen], probabilities[chosen]))
+    if np.isnan(areas).all():
+        return float("nan"), float("nan")
+    low, high = np.nanpercentile(areas, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def balanced_accuracy(labels: NDArray[np.intp], predicted: NDArray[np.intp]) -> float:
+    """Return the mean over the classes present of the share of each that was named rightly."""
+    recalls = [float((predicted[labels == label] == label).mean()) for label in np.unique(labels)]
+    return float(np.mean(recalls)) if recalls else float("nan")
+
+
+def confusion_matrix(labels: NDArray[np.intp], predicted: NDArray[np.intp], *, class_count: int) -> NDArray[np.intp]:
+    """Return counts, one row per true class and one column per predicted class."""
+    flat = np.bincount(labels * class_count + predicted, minlength=class_count**2)
+    return flat.reshape(class_count, class_count)
+
+
+def expected_calibration_error(
+    labels: NDArray[np.intp], probabilities: NDArray[np.floating[Any]], *, bins: int = CALIBRATION_BINS
+) -> float:
+    """Return the mean gap between confidence and accuracy over equal-width bins (arXiv:1706.04599).
+
+    Args:
+        labels: (n,) class positions.
+        probabilities: (n, K).
+        bins: Number of bins of the top probability.
+
+    Returns:
+        0 (calibrated) to 1; NaN without photographs.
+    """
+    if labels.size == 0:
+        return float("nan")
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gaps = [abs(right[bin_of == b].mean() - confidence[bin_of == b].mean()) * (bin_of == b).sum() for b in set(bin_of)]
+    return float(sum(gaps) / labels.size)
+
+
+def coverage_curve(
+    labels: NDArray[np.intp],
+    probabilities: NDArray[np.floating[Any]],
+    *,
+    coverages: Sequence[float] = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5),
+) -> list[dict[str, float]]:
+    """Return accuracy on the most confident share of the photographs, for several shares.
+
+    Args:
+        labels: (n,) class positions.
+        probabilities: (n, K).
+        coverages: Shares to report.
+
+    Returns:
+        Per share: ``coverage``, ``accuracy``, ``balanced_accuracy``.
+    """
+    order = np.argsort(-probabilities.max(axis=1), kind="stable")
+    predicted = probabilities.argmax(axis=1)
+    points = []
+    for coverage in coverages:
+        kept = order[: max(1, round(coverage * order.size))]
+        points.append(
+            {
+                "coverage": coverage,
+                "accuracy": float((labels[kept] == predicted[kept]).mean()),
+                "balanced_accuracy": balanced_accuracy(labels[kept], predicted[kept]),
+            }
+        )
+    return points
+
+
+def summarise(scored: Scored, *, seed: int = 0, draws: int = 1000) -> dict[str, Any]:
+    """Summarise one set of photographs.
+
+    Args:
+        scored: At least one photograph; all of them are scored, also ungradable ones.
+        seed: Seed of the intervals.
+        draws: Resamples of the intervals.
+
+    Returns:
+        ``n``, ``counts``, ``macro_auc``, ``macro_auc_ci95``, ``auc``, ``accuracy``,
+        ``balanced_accuracy``, ``ece``, ``coverage``, ``covered_accuracy``,
+        ``covered_balanced_accuracy``, ``ungradable``, ``indeterminate``, ``confusion_matrix``.
+        Figures that are undefined, such as areas with one class only, are None.
+    """
+    labels, probabilities = scored.labels, scored.probabilities
+    predicted = probabilities.argmax(axis=1)
+    areas = one_vs_rest_areas(labels, probabilities)
+    covered = ~(scored.abstained | scored.ungradable)
+    low, high = macro_area_interval(labels, probabilities, scored.groups, seed=seed, draws=draws)
+    present = [index for index in range(len(scored.classes)) if (labels == index).any()]
+    return {
+        "n": int(labels.size),
+        "counts": {scored.classes[index]: int((labels == index).sum()) for index in present},
+        "macro_auc": _number(macro_area(labels, probabilities)),
+        "macro_auc_ci95": [_number(low), _number(high)],
+        "auc": {scored.classes[index]: _number(areas[index]) for index in present},
+        "accuracy": _number(float((predicted == labels).mean())),
+        "balanced_accuracy": _number(balanced_accuracy(labels, predicted)),
+        "ece": _number(expected_calibration_error(labels, probabilities)),
+        "coverage": _number(float(covered.mean())),
+        "covered_accuracy": _number(float((predicted == labels)[covered].mean())) if covered.any() else None,
+        "covered_balanced_accuracy": _number(balanced_accuracy(labels[covered], predicted[covered])),
+        "ungradable": int(scored.ungradable.sum()),
+        "indeterminate": int((scored.abstained & ~scored.ungradable).sum()),
+        "confusion_matrix": confusion_matrix(labels, predicted, class_count=len(scored.classes)).tolist(),
+    }
+
+
+def report(scored: Scored, *, seed: int = 0, draws: int = 1000) -> dict[str, Any]:
+    """Summarise all photographs, and each source by itself.
+
+    Args:
+        scored: At least one photograph.
+        seed: Seed of the intervals.
+        draws: Resamples of the intervals.
+
+    Returns:
+        Result of :func:`summarise` plus ``classes`` and ``per_source``. Figures pooled over sources
+        partly measure which camera was used (mistake D13); read those within one source.
+    """
+    pooled = summarise(scored, seed=seed, draws=draws)
+    per_source = {
+        str(source): summarise(scored.where(scored.sources == source), seed=seed, draws=draws)
+        for source in np.unique(scored.sources)
+    }
+    return {"classes": list(scored.classes), **pooled, "per_source": per_source}
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 4)
