@@ -17,7 +17,7 @@ from diagnosis.demo.specs import CAMERAS, CameraKind, Condition, Defect, FundusS
 SEED = 41
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def drawn(spec):
     return draw_fundus_with_truth(spec)
 
@@ -42,17 +42,15 @@ def brightest_spot_column(image):
 
 
 def test_the_same_spec_gives_the_same_pixels():
-    spec = FundusSpec(seed=SEED, condition=Condition.DIABETIC_RETINOPATHY, camera=CameraKind.HANDHELD)
+    spec = FundusSpec(seed=SEED, camera=CameraKind.HANDHELD)
 
-    first, second = draw_fundus(spec), draw_fundus(spec)
-
-    assert np.array_equal(first, second)
+    assert np.array_equal(draw_fundus(spec), drawn(spec)[0])
 
 
 def test_another_seed_gives_another_eye():
-    spec = FundusSpec(seed=SEED + 1, camera=CameraKind.HANDHELD)
+    other = drawn(FundusSpec(seed=SEED + 1, camera=CameraKind.HANDHELD))[0]
 
-    assert (np.abs(draw_fundus(spec) - picture()) > 8).mean() > 0.05
+    assert (np.abs(other - picture()) > 8).mean() > 0.05
 
 
 @pytest.mark.parametrize("condition", [Condition.NORMAL, Condition.GLAUCOMA])
@@ -66,14 +64,15 @@ def test_disc_lies_on_the_right_of_a_right_eye_and_on_the_left_of_a_left_eye(con
     assert left < 0.4 * width
 
 
-def test_macula_is_darker_than_the_retina_between_it_and_the_rim():
+def test_macula_is_darker_than_the_retina_around_it():
     image, camera = picture(laterality="R"), CAMERAS[CameraKind.HANDHELD]
     smooth = ndimage.gaussian_filter(image[..., 1], 12)
-    row, fovea = camera.height // 2, round(camera.width / 2 - 0.27 * camera.fov_radius)
+    rows, columns = np.ogrid[0 : camera.height, 0 : camera.width]
+    apart = np.hypot(rows - camera.height / 2, columns - (camera.width / 2 - 0.27 * camera.fov_radius))
 
-    macula = smooth[row - 60 : row + 60, fovea - 60 : fovea + 60].min()
+    around = np.median(smooth[(apart > 0.4 * camera.fov_radius) & (apart < 0.5 * camera.fov_radius)])
 
-    assert macula < 0.85 * np.median(smooth[lit(image)])
+    assert smooth[apart < 0.12 * camera.fov_radius].min() < 0.85 * around
 
 
 @pytest.mark.parametrize("kind", list(CameraKind))
