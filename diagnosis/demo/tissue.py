@@ -38,7 +38,7 @@ def paint_background(canvas: Canvas, eye: Eye) -> Floats:
     # The retina around the disc is thicker and brighter.
     density -= 0.10 * np.exp(-((np.hypot(small.x - eye.disc.x, small.y - eye.disc.y) / 0.33) ** 2))
     yellow = 0.22 * np.exp(-((from_fovea / 0.16) ** 2))
-    full = enlarge(density, canvas.shape)
+    full = enlarge(density.astype(np.float32), canvas.shape)
     picture = np.empty((*canvas.shape, 3), dtype=np.float32)
     picture[...] = eye.colour
     absorb(picture, full, MELANIN)
