@@ -41,7 +41,7 @@ def record(
             actor=acting_user,
             clinic_id=clinic_id,
             action=action,
-            object_type=subject._meta.model_name if subject is not None else "",
+            object_type=(subject._meta.model_name or "") if subject is not None else "",
             object_id=str(subject.pk) if subject is not None else "",
             details=details,
             request_id=structlog.contextvars.get_contextvars().get("request_id", ""),

@@ -1,6 +1,11 @@
 """Errors that a user is told about: a stable code, an HTTP status, a sentence to act on."""
 
+from typing import TYPE_CHECKING
+
 from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 class DiagnosisError(Exception):
@@ -16,12 +21,12 @@ class DiagnosisError(Exception):
 
     code = "internal"
     status = 400
-    message = _("The request cannot be carried out.")
+    message: "StrOrPromise" = _("The request cannot be carried out.")
     field: str | None = None
 
     def __init__(
         self,
-        message: str | None = None,
+        message: "StrOrPromise | None" = None,
         *,
         code: str | None = None,
         status: int | None = None,

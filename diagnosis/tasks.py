@@ -53,15 +53,15 @@ def ring(diagnosis_id: uuid.UUID) -> bool:
     """
     try:
         run_diagnosis.apply_async(args=[str(diagnosis_id)], retry=False)
-    except (KombuError, OSError, TimeoutError, *_broker_errors()) as error:
+    except _queue_errors() as error:
         logger.warning("Diagnosis %s: the queue cannot be reached (%s)", diagnosis_id, type(error).__name__)
         return False
     return True
 
 
-def _broker_errors() -> tuple[type[BaseException], ...]:
+def _queue_errors() -> tuple[type[BaseException], ...]:
     connection = run_diagnosis.app.connection_for_write()
-    return (*connection.connection_errors, *connection.channel_errors)
+    return (KombuError, OSError, TimeoutError, *connection.connection_errors, *connection.channel_errors)
 
 
 def ring_stranded() -> int:

@@ -1,6 +1,7 @@
 """Fundus photographs."""
 
 import uuid
+from datetime import datetime
 
 from django.conf import settings
 from django.db import models
@@ -69,6 +70,6 @@ class FundusImage(models.Model):
         return f"{self.get_laterality_display()} {self.pk}"
 
     @property
-    def taken_at(self) -> timezone.datetime:
+    def taken_at(self) -> datetime:
         """When it was captured, or else when it was received."""
         return self.captured_at or self.created_at

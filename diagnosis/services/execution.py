@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
-from django.db.models import Case, DateTimeField, ExpressionWrapper, F, Q, QuerySet, When
+from django.db.models import Case, DateTimeField, Expression, ExpressionWrapper, F, Q, When
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from django.utils.translation import gettext_noop
@@ -20,6 +20,7 @@ from diagnosis.errors import StorageFullError
 from diagnosis.inference import Findings
 from diagnosis.lifecycle import Status
 from diagnosis.models import Diagnosis, FundusImage, WorkerHeartbeat
+from diagnosis.models.diagnoses import DiagnosisQuerySet
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class MediaMissingError(Exception):
     """The stored photograph is not there, or its bytes are not those that were accepted."""
 
 
-def _lease_end() -> ExpressionWrapper:
+def _lease_end() -> Expression:
     return ExpressionWrapper(Now() + timedelta(seconds=settings.LEASE_SECONDS), output_field=DateTimeField())
 
 
@@ -100,7 +101,7 @@ def report_step(diagnosis: Diagnosis, step: str) -> None:
         raise LeaseLostError
 
 
-def _held(diagnosis: Diagnosis) -> QuerySet[Diagnosis]:
+def _held(diagnosis: Diagnosis) -> DiagnosisQuerySet:
     return Diagnosis.objects.filter(pk=diagnosis.pk).held_by(diagnosis.attempt)
 
 
@@ -216,10 +217,10 @@ def fail(diagnosis: Diagnosis, *, code: str, detail: str = "") -> bool:
     return _end_as_failed(_held(diagnosis), diagnosis, code=code, detail=detail)
 
 
-def _end_as_failed(rows: QuerySet[Diagnosis], diagnosis: Diagnosis, *, code: str, detail: str = "") -> bool:
+def _end_as_failed(rows: DiagnosisQuerySet, diagnosis: Diagnosis, *, code: str, detail: str = "") -> bool:
     sentence = detail or FAILURE_SENTENCES.get(code, FAILURE_SENTENCES["internal"])
     with transaction.atomic():
-        won = rows.move_to(Status.FAILED, error_code=code, error_detail=sentence[:300], progress_step="")  # type: ignore[attr-defined]
+        won = rows.move_to(Status.FAILED, error_code=code, error_detail=sentence[:300], progress_step="")
         if won:
             audit.record("diagnosis.failed", acting_user=None, subject=diagnosis, attempt=diagnosis.attempt, code=code)
     if won:
@@ -283,7 +284,7 @@ def sweep() -> list[uuid.UUID]:
 
 
 def _ring_due() -> Case:
-    def before(seconds: int) -> ExpressionWrapper:
+    def before(seconds: int) -> Expression:
         return ExpressionWrapper(Now() - timedelta(seconds=seconds), output_field=DateTimeField())
 
     pauses = [When(ring_count=count, then=before(pause)) for count, pause in enumerate(RING_PAUSES)]
