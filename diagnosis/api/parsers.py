@@ -1,0 +1,87 @@
+"""Read request bodies without trusting their size or shape."""
+
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.files.uploadedfile import SimpleUploadedFile, UploadedFile
+from django.core.files.uploadhandler import FileUploadHandler, StopUpload
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import DataAndFiles, JSONParser, MultiPartParser
+
+from diagnosis.errors import RefusedImageError
+
+# A body up to this size is read to its end, and dropped, so that the client is there to hear the refusal.
+DRAINED_BYTES = 100 * 1024 * 1024
+
+
+class StrictJSONParser(JSONParser):
+    """JSON that is refused, not crashed on, when it is nested too deeply."""
+
+    def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> Any:
+        """Return the parsed body.
+
+        Raises:
+            ParseError: It is not JSON, or nested too deeply.
+        """
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except RecursionError as error:
+            raise ParseError("JSON parse error - nested too deeply") from error
+
+
+class PhotographUploadHandler(FileUploadHandler):
+    """Keeps uploaded files in memory, all of them together up to the limit of one photograph."""
+
+    def __init__(self, request: Any = None) -> None:
+        super().__init__(request)
+        self.is_over_limit = False
+        self._total_bytes = 0
+        self._chunks: list[bytes] = []
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        """Begin a file."""
+        super().new_file(*args, **kwargs)
+        self._chunks = []
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        """Keep a piece, or stop when there are too many."""
+        self._total_bytes += len(raw_data)
+        if self._total_bytes > settings.MAX_UPLOAD_BYTES:
+            self.is_over_limit = True
+            self._chunks = []
+            raise StopUpload(connection_reset=False)
+        self._chunks.append(raw_data)
+
+    def file_complete(self, file_size: int) -> UploadedFile:
+        """Return the whole file."""
+        content, self._chunks = b"".join(self._chunks), []
+        return SimpleUploadedFile(self.file_name or "", content, content_type=self.content_type or "")
+
+
+class PhotographParser(MultiPartParser):
+    """Multipart with one photograph; a body that is too large never fills memory or disk."""
+
+    def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> DataAndFiles:
+        """Return fields and files.
+
+        Raises:
+            RefusedImageError: ``file_too_large``.
+            ParseError: The body is not multipart.
+        """
+        context = {**(parser_context or {}), "encoding": "utf-8"}
+        request = context["request"]
+        if _declared_length(request) > DRAINED_BYTES:
+            raise RefusedImageError("file_too_large")
+        handler = PhotographUploadHandler(request)
+        request.upload_handlers = [handler]
+        parsed = super().parse(stream, media_type, context)
+        if handler.is_over_limit:
+            raise RefusedImageError("file_too_large")
+        return parsed
+
+
+def _declared_length(request: Any) -> int:
+    try:
+        return int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        return 0

@@ -1,0 +1,123 @@
+"""What the OpenAPI document says about every operation."""
+
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
+
+from diagnosis.api.errors import CONTENT_TYPE, TYPE_PREFIX
+from diagnosis.api.serializers.problems import ProblemSerializer
+
+_HEADER = OpenApiParameter.HEADER
+COMMON = {
+    401: ("No token, or one that is unknown, expired or revoked.", "not_authenticated"),
+    403: ("The role or the token's scopes do not include this.", "permission_denied"),
+    429: ("Too many requests; `Retry-After` says how long to wait.", "throttled"),
+    500: ("An unexpected error.", "internal"),
+    503: ("The database or a model cannot be used; try again after `Retry-After`.", "database_unavailable"),
+}
+KNOWN = {
+    400: ("A field, filter or the body is wrong; `errors` points at it.", "validation_error"),
+    404: ("Unknown, or another clinic's.", "not_found"),
+    409: ("It conflicts with what is there.", "state_conflict"),
+    412: ("The record was changed since it was read.", "precondition_failed"),
+    413: ("The body is too large.", "body_too_large"),
+    415: ("The content type is not accepted.", "unsupported_media_type"),
+    422: ("Understood, and refused.", "image_undecodable"),
+    507: ("The server has no room for photographs; nothing was stored.", "storage_full"),
+}
+IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match", str, _HEADER, description="The `ETag` you have; 304 if it is current."
+)
+IF_MATCH = OpenApiParameter(
+    "If-Match", str, _HEADER, description="The `ETag` you read; 412 if it is no longer current."
+)
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": 255},
+    _HEADER,
+    description="Your key for this submission: the same key and body return the first diagnosis.",
+)
+WAIT = OpenApiParameter(
+    "wait",
+    {"type": "integer", "minimum": 0, "maximum": 20},
+    description="Seconds to wait for the end of the job before answering.",
+)
+NOT_MODIFIED = {304: OpenApiResponse(description="You have the current state.")}
+
+
+def etag(*statuses: int) -> list[OpenApiParameter]:
+    """Describe the ``ETag`` of these answers."""
+    return [OpenApiParameter("ETag", str, _HEADER, response=list(statuses), description="Of this state.")]
+
+
+def accepted_headers() -> list[OpenApiParameter]:
+    """Describe the headers of a 202."""
+    return [
+        OpenApiParameter("Location", OpenApiTypes.URI, _HEADER, response=[202], description="The diagnosis."),
+        OpenApiParameter("Retry-After", int, _HEADER, response=[202], description="Seconds until asking makes sense."),
+    ]
+
+
+def problems(*statuses: int, examples: dict[int, list[str]] | None = None) -> dict[Any, OpenApiResponse]:
+    """Describe the refusals of an operation: these, and those that every operation has.
+
+    Args:
+        statuses: Statuses beyond the common ones.
+        examples: Codes to show by status, in place of the usual one.
+    """
+    chosen = {**{status: KNOWN[status] for status in statuses}, **COMMON}
+    return {
+        (status, CONTENT_TYPE): OpenApiResponse(
+            ProblemSerializer,
+            description=description,
+            examples=[_example(status, code, description) for code in (examples or {}).get(status, [usual])],
+        )
+        for status, (description, usual) in sorted(chosen.items())
+    }
+
+
+def _example(status: int, code: str, description: str) -> OpenApiExample:
+    value = {
+        "type": TYPE_PREFIX + code,
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": description,
+        "instance": "/api/v1/",
+        "code": code,
+    }
+    return OpenApiExample(code, value=value, response_only=True, status_codes=[str(status)], media_type=CONTENT_TYPE)
+
+
+class BearerTokenScheme(OpenApiAuthenticationExtension):
+    """Describes the token in the schema."""
+
+    target_class = "diagnosis.api.authentication.BearerTokenAuthentication"
+    name = "bearerToken"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        """Return the security scheme object."""
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A token made by `manage.py issue_token` or in the portal. "
+            "An operation needs both a scope of the token and the role of its user.",
+        }
+
+
+class PortalSessionScheme(OpenApiAuthenticationExtension):
+    """Describes the session in the schema."""
+
+    target_class = "diagnosis.api.authentication.PortalSessionAuthentication"
+    name = "portalSession"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        """Return the security scheme object."""
+        return {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": settings.SESSION_COOKIE_NAME,
+            "description": "The session of the portal. Unsafe methods need the header X-CSRFToken.",
+        }

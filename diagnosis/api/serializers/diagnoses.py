@@ -1,0 +1,229 @@
+"""Submissions and diagnoses."""
+
+from typing import Any
+
+from django.core.files.uploadedfile import UploadedFile
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from rest_framework import serializers
+from rest_framework.fields import empty
+
+from diagnosis.api.serializers import links
+from diagnosis.lifecycle import ReportStatus, Status
+from diagnosis.models import Diagnosis, DiseaseClass, Laterality, Mode, Outcome
+
+NOTICE = _("Decision support, not a medical device. A clinician decides.")
+RETAKE_TIPS = {
+    "not_a_fundus": _("The picture does not show the back of an eye. Check which file was chosen."),
+    "too_dark": _("The photograph is too dark. Raise the flash, or wait for the pupil to widen, and retake it."),
+    "overexposed": _("The photograph is too bright. Lower the flash and retake it."),
+    "blurred": _(
+        "The photograph is out of focus. Focus again, ask the patient to blink and hold still, and retake it."
+    ),
+    "low_contrast": _("The photograph is hazy. Clean the lens, check for dry eye or cataract, and retake it."),
+    "cut_off": _("Part of the retina is cut off. Centre the pupil, check lashes and distance, and retake it."),
+}
+RETAKE = _("Retake the photograph.")
+
+
+class PhotographField(serializers.FileField):
+    """The uploaded file, or None; ``services.intake`` says what is wrong with it."""
+
+    def run_validation(self, data: Any = empty) -> UploadedFile | None:
+        """Pass a file on; anything else counts as no file."""
+        return data if isinstance(data, UploadedFile) else None
+
+
+class SubmissionRequestSerializer(serializers.Serializer):
+    """A photograph and whose eye it shows."""
+
+    image = PhotographField(help_text="JPEG, PNG or DICOM, at most 25 MB.")
+    patient = serializers.UUIDField(required=False, help_text="Id of the patient. Send this or `mrn`.")
+    mrn = serializers.CharField(required=False, max_length=64, help_text="MRN of the patient. Send this or `patient`.")
+    laterality = serializers.ChoiceField(choices=Laterality.choices, help_text="`R` right eye, `L` left eye.")
+    captured_at = serializers.DateTimeField(required=False)
+    device = serializers.CharField(required=False, allow_blank=True, max_length=100, help_text="Camera.")
+    external_id = serializers.CharField(
+        required=False, allow_blank=True, max_length=100, help_text="Your own reference; it is returned unchanged."
+    )
+    allow_duplicate = serializers.BooleanField(
+        required=False, help_text="Store a picture that another patient already has. Needs `diagnoses:override`."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Ask for exactly one way to name the patient."""
+        if ("patient" in attrs) == ("mrn" in attrs):
+            raise serializers.ValidationError({"patient": [gettext("Send either patient or mrn.")]}, code="required")
+        return attrs
+
+
+class ProbabilitiesSerializer(serializers.Serializer):
+    """Calibrated probability of each class; they sum to 1."""
+
+    DiabeticRetinopathy = serializers.FloatField(min_value=0, max_value=1)
+    Glaucoma = serializers.FloatField(min_value=0, max_value=1)
+    Myopia = serializers.FloatField(min_value=0, max_value=1)
+    Normal = serializers.FloatField(min_value=0, max_value=1)
+
+
+class ProgressSerializer(serializers.Serializer):
+    """How far the job is."""
+
+    step = serializers.CharField(help_text="The step at work, else the status.")
+    fraction = serializers.FloatField(min_value=0, max_value=1)
+
+
+class PathSerializer(serializers.Serializer):
+    """What one classifier said."""
+
+    prediction = serializers.ChoiceField(choices=DiseaseClass.choices)
+    probabilities = ProbabilitiesSerializer()
+
+
+class PathsSerializer(serializers.Serializer):
+    """Both classifiers, side by side."""
+
+    image = PathSerializer(allow_null=True, help_text="Read the photograph.")
+    vessel = PathSerializer(allow_null=True, help_text="Read the vessel map; null in mode `classify`.")
+
+
+class QualitySerializer(serializers.Serializer):
+    """Whether the photograph can be read."""
+
+    gradable = serializers.BooleanField()
+    score = serializers.FloatField(min_value=0, max_value=1)
+    reasons = serializers.ListField(child=serializers.CharField())
+    tip = serializers.CharField(allow_null=True, help_text="How to retake the photograph.")
+
+
+class ArtifactsSerializer(serializers.Serializer):
+    """Addresses of the pictures; they need the same authorisation."""
+
+    photograph = serializers.URLField()
+    vessel_map = serializers.URLField(allow_null=True)
+    vessel_overlay = serializers.URLField(allow_null=True)
+    grad_cam = serializers.URLField(allow_null=True)
+    grad_cam_overlay = serializers.URLField(allow_null=True)
+
+
+class ModelIdentitySerializer(serializers.Serializer):
+    """A model that took part."""
+
+    name = serializers.CharField()
+    version = serializers.CharField()
+    sha256 = serializers.CharField()
+
+
+class FailureSerializer(serializers.Serializer):
+    """Why a diagnosis failed."""
+
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class DiagnosisLinksSerializer(serializers.Serializer):
+    """Where to go from a diagnosis."""
+
+    self = serializers.URLField()
+    patient = serializers.URLField()
+    reviews = serializers.URLField()
+
+
+class DiagnosisSerializer(serializers.Serializer):
+    """One analysis of one photograph: the job, then its result."""
+
+    id = serializers.UUIDField()
+    mode = serializers.ChoiceField(choices=Mode.choices)
+    status = serializers.ChoiceField(choices=Status.choices)
+    progress = ProgressSerializer()
+    patient = serializers.UUIDField()
+    laterality = serializers.ChoiceField(choices=Laterality.choices)
+    captured_at = serializers.DateTimeField(allow_null=True)
+    external_id = serializers.CharField(allow_blank=True)
+    rerun_of = serializers.UUIDField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    attempt = serializers.IntegerField()
+    outcome = serializers.ChoiceField(choices=Outcome.choices, allow_null=True)
+    prediction = serializers.ChoiceField(
+        choices=DiseaseClass.choices, allow_null=True, help_text="Null unless the outcome is `finding`."
+    )
+    probabilities = ProbabilitiesSerializer(allow_null=True)
+    paths = PathsSerializer()
+    agreement = serializers.BooleanField(allow_null=True, help_text="Whether both paths name the same class.")
+    quality = QualitySerializer(allow_null=True)
+    artifacts = ArtifactsSerializer(allow_null=True)
+    models = ModelIdentitySerializer(many=True)
+    timings_ms = serializers.DictField(child=serializers.FloatField(), help_text="Milliseconds by step.")
+    report_status = serializers.ChoiceField(
+        choices=ReportStatus.choices, help_text="`preliminary` until a clinician signs."
+    )
+    error = FailureSerializer(allow_null=True)
+    notice = serializers.CharField()
+    links = DiagnosisLinksSerializer()
+
+    def to_representation(self, diagnosis: Diagnosis) -> dict[str, Any]:
+        """Shape a row as the contract has it, then let the fields check and format it."""
+        return super().to_representation({**self._job(diagnosis), **_result(diagnosis), **self._links(diagnosis)})
+
+    def _job(self, diagnosis: Diagnosis) -> dict[str, Any]:
+        return {
+            "id": diagnosis.pk,
+            "mode": diagnosis.mode,
+            "status": diagnosis.status,
+            "progress": {
+                "step": diagnosis.progress_step or diagnosis.status,
+                "fraction": diagnosis.progress_fraction,
+            },
+            "patient": diagnosis.patient_id,
+            "laterality": diagnosis.image.laterality,
+            "captured_at": diagnosis.image.captured_at,
+            "external_id": diagnosis.external_id,
+            "rerun_of": diagnosis.rerun_of_id,
+            "created_at": diagnosis.created_at,
+            "started_at": diagnosis.started_at,
+            "finished_at": diagnosis.finished_at,
+            "attempt": diagnosis.attempt,
+            "report_status": diagnosis.report_status,
+            "error": _failure(diagnosis),
+            "notice": str(NOTICE),
+        }
+
+    def _links(self, diagnosis: Diagnosis) -> dict[str, Any]:
+        request = self.context["request"]
+        return {
+            "artifacts": links.artifact_urls(request, diagnosis) if diagnosis.status == Status.SUCCEEDED else None,
+            "links": {
+                "self": links.diagnosis_url(request, diagnosis.pk),
+                "patient": links.patient_url(request, diagnosis.patient_id),
+                "reviews": links.reviews_url(request, diagnosis.pk),
+            },
+        }
+
+
+def _failure(diagnosis: Diagnosis) -> dict[str, str] | None:
+    if diagnosis.status != Status.FAILED:
+        return None
+    return {"code": diagnosis.error_code, "detail": gettext(diagnosis.error_detail) if diagnosis.error_detail else ""}
+
+
+def _result(diagnosis: Diagnosis) -> dict[str, Any]:
+    return {
+        "outcome": diagnosis.outcome or None,
+        "prediction": diagnosis.prediction or None,
+        "probabilities": diagnosis.probabilities,
+        "paths": {"image": diagnosis.image_path, "vessel": diagnosis.vessel_path},
+        "agreement": diagnosis.agreement,
+        "quality": _quality(diagnosis.quality),
+        "models": diagnosis.model_bundles,
+        "timings_ms": diagnosis.timings_ms,
+    }
+
+
+def _quality(quality: dict[str, Any] | None) -> dict[str, Any] | None:
+    if quality is None:
+        return None
+    reasons = quality.get("reasons", [])
+    tip = None if quality["gradable"] else str(RETAKE_TIPS.get(reasons[0], RETAKE) if reasons else RETAKE)
+    return {**quality, "reasons": reasons, "tip": tip}

@@ -1,0 +1,48 @@
+"""Reviews."""
+
+from rest_framework import serializers
+
+from diagnosis.models import DiseaseClass, Review, Verdict
+
+
+class ReviewRequestSerializer(serializers.Serializer):
+    """The clinician's word; ``services.reviews`` checks that it fits the result."""
+
+    verdict = serializers.ChoiceField(choices=Verdict.choices)
+    label = serializers.ChoiceField(
+        choices=DiseaseClass.choices,
+        required=False,
+        allow_blank=True,
+        help_text="The clinician's class, with `change`.",
+    )
+    reason = serializers.CharField(
+        max_length=500, required=False, allow_blank=True, help_text="Why the finding is changed."
+    )
+    note = serializers.CharField(max_length=4000, required=False, allow_blank=True)
+
+
+class ReviewerSerializer(serializers.Serializer):
+    """Who signed."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField(source="*")
+
+
+class ReviewSerializer(serializers.ModelSerializer):
+    """A signed review; the newest one counts, the others were superseded."""
+
+    diagnosis = serializers.UUIDField(source="diagnosis_id")
+    reviewer = ReviewerSerializer()
+    label = serializers.ChoiceField(choices=DiseaseClass.choices, allow_null=True)
+    supersedes = serializers.UUIDField(source="supersedes_id", allow_null=True)
+
+    class Meta:
+        model = Review
+        fields = ["id", "diagnosis", "verdict", "label", "reason", "note", "reviewer", "signed_at", "supersedes"]
+        read_only_fields = fields
+
+    def to_representation(self, review: Review) -> dict[str, object]:
+        """Show "no class" as null."""
+        shown = super().to_representation(review)
+        shown["label"] = shown["label"] or None
+        return shown

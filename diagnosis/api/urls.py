@@ -1,0 +1,28 @@
+"""Addresses of the REST API. A new route needs a row in ``tests/api/test_access.py``."""
+
+from django.urls import include, path, re_path
+
+from diagnosis.api.views import artifacts, base, diagnoses, documents, models, patients, reviews, submissions
+
+app_name = "api"
+
+_version_1 = [
+    path("patients/", patients.PatientListView.as_view(), name="patients"),
+    path("patients/<uuid:patient_id>/", patients.PatientDetailView.as_view(), name="patient"),
+    path("diagnoses/segment-classify/", submissions.SegmentClassifyView.as_view(), name="segment_classify"),
+    path("diagnoses/classify/", submissions.ClassifyView.as_view(), name="classify"),
+    path("diagnoses/", diagnoses.DiagnosisListView.as_view(), name="diagnoses"),
+    path("diagnoses/<uuid:diagnosis_id>/", diagnoses.DiagnosisDetailView.as_view(), name="diagnosis"),
+    path("diagnoses/<uuid:diagnosis_id>/cancel/", diagnoses.DiagnosisCancelView.as_view(), name="cancel"),
+    path("diagnoses/<uuid:diagnosis_id>/rerun/", diagnoses.DiagnosisRerunView.as_view(), name="rerun"),
+    path("diagnoses/<uuid:diagnosis_id>/artifacts/<str:name>/", artifacts.ArtifactView.as_view(), name="artifact"),
+    path("diagnoses/<uuid:diagnosis_id>/reviews/", reviews.ReviewListView.as_view(), name="reviews"),
+    path("models/", models.ModelListView.as_view(), name="models"),
+]
+
+urlpatterns = [
+    path("v1/", include(_version_1)),
+    path("schema/", documents.SchemaView.as_view(), name="schema"),
+    path("docs/", documents.DocumentationView.as_view(), name="docs"),
+    re_path(r"^", base.UnknownAddressView.as_view(), name="unknown"),
+]

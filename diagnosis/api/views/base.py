@@ -1,0 +1,123 @@
+"""The base of every API view: default deny, one order of checks."""
+
+from typing import Any, ClassVar, TypeVar
+
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, JsonResponse
+from django.views import View
+from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.generics import GenericAPIView
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from diagnosis import audit
+from diagnosis.access import Capability
+from diagnosis.api.errors import problem_response
+from diagnosis.api.parsers import StrictJSONParser
+from diagnosis.errors import NotFoundError
+from diagnosis.models import Diagnosis, Patient
+
+Row = TypeVar("Row", bound=Model)
+
+
+class OneRenderer(BaseContentNegotiation):
+    """Answers in JSON whatever the client says it accepts; parsers go by the content type."""
+
+    def select_parser(self, request: Request, parsers: list[BaseParser]) -> BaseParser | None:
+        """Return the parser for the body's content type."""
+        sent = (request.content_type or "").split(";")[0].strip().lower()
+        return next((parser for parser in parsers if parser.media_type == sent), None)
+
+    def select_renderer(
+        self,
+        request: Request,
+        renderers: list[BaseRenderer],
+        format_suffix: str | None = None,
+    ) -> tuple[BaseRenderer, str]:
+        """Return the first renderer."""
+        return renderers[0], renderers[0].media_type or ""
+
+
+class ApiView(GenericAPIView):
+    """Checks in this order: token 401, rate 429, method 405, record 404, capability 403.
+
+    A record that one may not know about is 404 before anything is said about capabilities, so that
+    every route of another clinic's record answers like one that does not exist.
+    """
+
+    http_method_names: ClassVar[list[str]] = ["get", "head", "post", "patch"]
+    content_negotiation_class = OneRenderer
+    parser_classes: ClassVar[list[type[BaseParser]]] = [StrictJSONParser]
+    capabilities: ClassVar[dict[str, Capability]] = {}
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse what must not go on."""
+        self.format_kwarg = None
+        request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
+        request.version, request.versioning_scheme = self.determine_version(request, *args, **kwargs)
+        self.perform_authentication(request)
+        self.check_throttles(request)
+        if request.method not in self.allowed_methods:
+            raise MethodNotAllowed(request.method or "")
+        if request.user is not None:
+            self.find_subject()
+        self.check_permissions(request)
+
+    def find_subject(self) -> None:
+        """Look up the record that the address names.
+
+        Raises:
+            NotFoundError: It does not exist, or is not the principal's to know about.
+        """
+
+    def page(self, rows: QuerySet[Any]) -> Response:
+        """Answer with one filtered page of rows, and leave its trace in the audit."""
+        shown = self.paginate_queryset(self.filter_queryset(rows))
+        name = rows.model._meta.model_name
+        audit.record(f"{name}.listed", acting_user=self.request.user, count=len(shown))
+        return self.get_paginated_response(self.get_serializer(shown, many=True).data)
+
+
+class PatientSubjectView(ApiView):
+    """A view of one patient."""
+
+    patient: Patient
+
+    def find_subject(self) -> None:
+        """Find the patient."""
+        self.patient = found(Patient.objects.visible_to(self.request.user).filter(pk=self.kwargs["patient_id"]))
+
+
+class DiagnosisSubjectView(ApiView):
+    """A view of one diagnosis."""
+
+    diagnosis: Diagnosis
+
+    def find_subject(self) -> None:
+        """Find the diagnosis."""
+        visible = Diagnosis.objects.visible_to(self.request.user).with_subject()
+        self.diagnosis = found(visible.filter(pk=self.kwargs["diagnosis_id"]))
+
+
+def found(rows: QuerySet[Row]) -> Row:
+    """Return the one row.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    row = rows.first()
+    if row is None:
+        raise NotFoundError
+    return row
+
+
+class UnknownAddressView(View):
+    """Every address below ``/api/`` that is none."""
+
+    def dispatch(self, request: HttpRequest, *_args: Any, **_kwargs: Any) -> JsonResponse:
+        """Answer 404 as for an unknown record."""
+        error = NotFoundError()
+        return problem_response(request, status=error.status, code=error.code, detail=str(error.message))

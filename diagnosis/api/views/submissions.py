@@ -1,0 +1,158 @@
+"""The two endpoints that take a photograph in."""
+
+from typing import Any, ClassVar
+
+from django.core.files.uploadedfile import UploadedFile
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework.exceptions import APIException
+from rest_framework.parsers import BaseParser, FormParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from diagnosis import audit
+from diagnosis.access import Capability
+from diagnosis.api import schema
+from diagnosis.api.errors import problem_of
+from diagnosis.api.parsers import PhotographParser
+from diagnosis.api.serializers import links
+from diagnosis.api.serializers.diagnoses import DiagnosisSerializer, SubmissionRequestSerializer
+from diagnosis.api.views.base import ApiView, found
+from diagnosis.errors import DiagnosisError, InvalidInputError, RefusedImageError
+from diagnosis.models import Mode, Patient, User
+from diagnosis.services import intake
+
+KEY_LENGTHS = range(1, 256)
+_RESPONSES: dict[Any, Any] = {
+    202: DiagnosisSerializer,
+    **schema.problems(
+        400,
+        404,
+        409,
+        413,
+        415,
+        422,
+        507,
+        examples={
+            400: ["file_missing", "file_empty", "validation_error"],
+            409: ["image_of_another_patient", "image_of_other_eye", "idempotency_in_progress"],
+            413: ["file_too_large"],
+            415: ["file_type_unsupported", "unsupported_media_type"],
+            422: [
+                "file_type_mismatch",
+                "image_truncated",
+                "image_undecodable",
+                "image_too_many_pixels",
+                "image_too_small",
+                "image_aspect",
+                "image_animated",
+                "image_colour_mode",
+                "image_bit_depth",
+                "dicom_laterality_mismatch",
+                "idempotency_key_reused",
+            ],
+            503: ["queue_full", "model_unavailable", "database_unavailable"],
+        },
+    ),
+}
+_EXAMPLE = OpenApiExample(
+    "photograph",
+    value={"image": "(the file)", "mrn": "MRN-00017", "laterality": "R", "external_id": "order-4711"},
+    request_only=True,
+    media_type="multipart/form-data",
+)
+_DOCUMENTED: dict[str, Any] = {
+    "tags": ["diagnoses"],
+    "request": {"multipart/form-data": SubmissionRequestSerializer},
+    "parameters": [schema.IDEMPOTENCY_KEY, *schema.accepted_headers()],
+    "responses": _RESPONSES,
+    "examples": [_EXAMPLE],
+}
+
+
+class SubmissionView(ApiView):
+    """Takes a photograph in and queues its diagnosis."""
+
+    mode: ClassVar[Mode]
+    parser_classes: ClassVar[list[type[BaseParser]]] = [PhotographParser, FormParser]
+    serializer_class = DiagnosisSerializer
+    capabilities: ClassVar[dict[str, Capability]] = {"POST": Capability.WRITE_DIAGNOSES}
+
+    def submit(self, request: Request) -> Response:
+        """Accept the photograph: 202 with the queued diagnosis."""
+        try:
+            key = _idempotency_key(request)
+            upload = _upload(request)
+            fields = _fields(request)
+            patient = _patient(request.user, fields)
+        except (DiagnosisError, APIException) as error:
+            # What comes later is recorded by the service.
+            audit.record("image.refused", acting_user=request.user, code=problem_of(error).code)
+            raise
+        submission = intake.submit(
+            upload, acting_user=request.user, patient=patient, mode=self.mode, idempotency_key=key, **fields
+        )
+        headers = {"Location": links.diagnosis_url(request, submission.diagnosis.pk), "Retry-After": "1"}
+        if submission.is_repeated:
+            headers["Idempotency-Replayed"] = "true"
+        return Response(self.get_serializer(submission.diagnosis).data, status=202, headers=headers)
+
+
+class SegmentClassifyView(SubmissionView):
+    """Both paths: vessel map and photograph."""
+
+    mode = Mode.SEGMENT_CLASSIFY
+
+    @extend_schema(operation_id="segment_classify", summary="Submit a photograph for both paths", **_DOCUMENTED)
+    def post(self, request: Request) -> Response:
+        """Segment the vessels, classify vessel map and photograph, compare both."""
+        return self.submit(request)
+
+
+class ClassifyView(SubmissionView):
+    """The image path alone."""
+
+    mode = Mode.CLASSIFY
+
+    @extend_schema(operation_id="classify", summary="Submit a photograph for the image path", **_DOCUMENTED)
+    def post(self, request: Request) -> Response:
+        """Classify the photograph alone, with Grad-CAM."""
+        return self.submit(request)
+
+
+def _idempotency_key(request: Request) -> str:
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return ""
+    if len(key) not in KEY_LENGTHS or not (key.isascii() and key.isprintable()):
+        raise InvalidInputError([("Idempotency-Key", "invalid", _("Send 1 to 255 printable ASCII characters."))])
+    return key
+
+
+def _upload(request: Request) -> intake.Upload:
+    files = request.FILES.getlist("image")
+    if not files:
+        raise RefusedImageError("file_missing")
+    if len(files) > 1:
+        raise InvalidInputError([("image", "too_many", _("Send one photograph per request."))])
+    file: UploadedFile = files[0]
+    if not file.size:
+        raise RefusedImageError("file_empty")
+    return intake.Upload(data=file.read(), file_name=file.name, content_type=file.content_type)
+
+
+def _fields(request: Request) -> dict[str, Any]:
+    serializer = SubmissionRequestSerializer(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    return {name: value for name, value in serializer.validated_data.items() if name != "image"}
+
+
+def _patient(user: User, fields: dict[str, Any]) -> Patient:
+    visible = Patient.objects.visible_to(user)
+    if "patient" in fields:
+        return found(visible.filter(pk=fields.pop("patient")))
+    named = visible.with_mrn(fields.pop("mrn"))
+    if len(named[:2]) > 1:
+        # Only a platform administrator sees more than one clinic.
+        raise InvalidInputError([("mrn", "ambiguous", _("Several clinics have this MRN. Send the id of the patient."))])
+    return found(named)
