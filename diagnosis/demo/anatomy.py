@@ -10,6 +10,9 @@ from diagnosis.demo.vessels import Vessel, grow_vessels
 FAIR = np.array([0.88, 0.44, 0.24])
 MEDIUM = np.array([0.80, 0.36, 0.17])
 DARK = np.array([0.60, 0.26, 0.12])
+# Stretched eyes and eyes that lost nerve fibres have thinner vessels and duller reflexes.
+CALIBRE = {Condition.MYOPIA: 0.76, Condition.GLAUCOMA: 0.86}
+YOUTH = {Condition.MYOPIA: 0.2, Condition.GLAUCOMA: 0.35}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,7 @@ class Eye:
         hub: Where the central vessels enter.
         vessels: Veins, then arteries.
         macula_depth: Darkness of the macula.
+        mottling: Unevenness of the pigment.
         youth: Brightness of the reflexes of the inner surface, 0-1.
     """
 
@@ -61,6 +65,7 @@ class Eye:
     hub: tuple[float, float]
     vessels: tuple[Vessel, ...]
     macula_depth: float
+    mottling: float
     youth: float
 
 
@@ -74,14 +79,14 @@ def make_eye(spec: FundusSpec) -> Eye:
     is_myopic = spec.condition is Condition.MYOPIA
     tessellation = float(person.uniform(0.08, 0.26))
     if is_myopic:
-        tessellation = 0.45 + 0.35 * spec.severity
+        tessellation = 0.5 + 0.4 * spec.severity
         colour = 0.55 * colour + 0.45 * np.array([0.90, 0.50, 0.27])
     disc = _make_disc(spec, rng)
     # In an excavated disc the vessels are pushed to the nasal edge of the cup. The severity plays no part,
     # so that the vessels of one eye stay the same from visit to visit.
     nasal_shift = 0.27 if spec.condition is Condition.GLAUCOMA else 0.08
     hub = (disc.x + disc.radius * nasal_shift, disc.y + float(rng.normal(0, 0.008)))
-    thickness = float(rng.uniform(0.92, 1.08)) * (0.85 if is_myopic else 1.0)
+    thickness = float(rng.uniform(0.92, 1.08)) * CALIBRE.get(spec.condition, 1.0)
     vessels = grow_vessels(rng, disc=(disc.x, disc.y), disc_radius=disc.radius, hub=hub, thickness=thickness)
     return Eye(
         colour=(float(colour[0]), float(colour[1]), float(colour[2])),
@@ -90,8 +95,9 @@ def make_eye(spec: FundusSpec) -> Eye:
         disc=disc,
         hub=hub,
         vessels=tuple(vessels),
-        macula_depth=float(person.uniform(0.22, 0.36)),
-        youth=float(person.uniform(0.1, 1.0)) * (0.4 if is_myopic else 1.0),
+        macula_depth=float(person.uniform(0.22, 0.36)) * (0.6 if is_myopic else 1.0),
+        mottling=0.10 * spec.severity if is_myopic else 0.022,
+        youth=float(person.uniform(0.1, 1.0)) * YOUTH.get(spec.condition, 1.0),
     )
 
 
@@ -104,10 +110,10 @@ def _make_disc(spec: FundusSpec, rng: np.random.Generator) -> Disc:
         cup = 0.66 + 0.2 * spec.severity + rng.uniform(-0.03, 0.03)
         # The lower temporal rim goes first. Angles: 0 is nasal, pi/2 is down.
         notch = float((np.pi / 2 + 0.5 if rng.random() < 0.7 else -np.pi / 2 - 0.5) + rng.normal(0, 0.1))
-        pallor, crescent = 0.35 + 0.4 * spec.severity, rng.uniform(0.05, 0.2)
+        pallor, crescent = 0.35 + 0.4 * spec.severity, rng.uniform(0.1, 0.35)
     if spec.condition is Condition.MYOPIA:
         roundness, tilt = rng.uniform(0.70, 0.80), rng.normal(0, 0.2) + rng.choice([-0.22, 0.22])
-        crescent, pallor = 0.35 + 0.75 * spec.severity, 0.1
+        crescent, pallor = 0.4 + 1.3 * spec.severity, 0.1
         cup = rng.uniform(0.2, 0.35)
     return Disc(
         x=float(x), y=float(y), radius=float(radius), roundness=float(roundness), tilt=float(tilt), cup=float(cup),

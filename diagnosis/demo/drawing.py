@@ -8,7 +8,7 @@ from PIL import Image
 
 from diagnosis.demo.anatomy import make_eye
 from diagnosis.demo.canvas import lay_out
-from diagnosis.demo.lesions import make_lesions, paint_blood_lesions, paint_pale_lesions
+from diagnosis.demo.lesions import make_lesions, paint_atrophy, paint_blood_lesions, paint_pale_lesions
 from diagnosis.demo.optics import aperture, expose, shine, spoil
 from diagnosis.demo.specs import CAMERAS, CameraKind, Condition, Defect, FundusSpec
 from diagnosis.demo.stamps import paint_stamp, read_stamp
@@ -79,6 +79,7 @@ def _photograph(spec: FundusSpec, occasion: np.random.Generator) -> tuple[NDArra
     picture = paint_background(canvas, eye)
     paint_nerve_fibres(picture, canvas, eye, texture)
     paint_disc(picture, canvas, eye, texture)
+    paint_atrophy(picture, canvas, eye, lesions, texture)
     paint_pale_lesions(picture, canvas, lesions, texture)
     truth = paint_vessels(picture, canvas, eye)
     paint_blood_lesions(picture, canvas, lesions, texture)

@@ -65,10 +65,10 @@ def make_lesions(spec: FundusSpec, eye: Eye) -> list[Lesion]:
     if spec.condition is Condition.MYOPIA:
         lesions = [
             Lesion(
-                kind=LesionKind.ATROPHY, x=rng.uniform(-0.25, 0.3), y=rng.uniform(-0.3, 0.3),
-                size=rng.uniform(0.03, 0.09), onset=rng.uniform(0.65, 1.0),
+                kind=LesionKind.ATROPHY, x=rng.uniform(-0.3, 0.45), y=rng.uniform(-0.35, 0.35),
+                size=rng.uniform(0.04, 0.13), onset=rng.uniform(0.5, 1.0),
             )
-            for _ in range(4)
+            for _ in range(7)
         ]  # fmt: skip
     return [lesion for lesion in lesions if lesion.onset <= spec.severity]
 
@@ -118,7 +118,7 @@ def _exudate_ring(rng: np.random.Generator, eye: Eye) -> list[Lesion]:
 
 
 def paint_pale_lesions(picture: Floats, canvas: Canvas, lesions: list[Lesion], rng: np.random.Generator) -> None:
-    """Paint lesions that lie under the vessels, in place: cotton wool, exudates, atrophy."""
+    """Paint pale lesions that lie under the vessels, in place: cotton wool and exudates."""
     for lesion in lesions:
         if lesion.kind is LesionKind.COTTON_WOOL:
             body = _shape(canvas, lesion, rng, ragged=0.28, stretch=1.35, edge=0.70)
@@ -126,9 +126,24 @@ def paint_pale_lesions(picture: Floats, canvas: Canvas, lesions: list[Lesion], r
         elif lesion.kind is LesionKind.EXUDATE:
             body = _shape(canvas, lesion, rng, ragged=0.25, stretch=1.0, edge=0.28)
             _blend_body(picture, canvas, lesion, body, (1.0, 0.86, 0.42), 0.85)
-        elif lesion.kind is LesionKind.ATROPHY:
-            body = _shape(canvas, lesion, rng, ragged=0.24, stretch=1.2, edge=0.26)
-            _blend_body(picture, canvas, lesion, body, (0.97, 0.84, 0.62), 0.70)
+
+
+def paint_atrophy(picture: Floats, canvas: Canvas, eye: Eye, lesions: list[Lesion], rng: np.random.Generator) -> None:
+    """Paint bare patches with a pigmented border, in place; neighbouring patches run together."""
+    patches = [lesion for lesion in lesions if lesion.kind is LesionKind.ATROPHY]
+    if not patches:
+        return
+    bare = np.zeros(canvas.shape, dtype=np.float32)
+    for lesion in patches:
+        window = _window(canvas, lesion)
+        body = _shape(canvas, lesion, rng, ragged=0.24, stretch=1.2, edge=0.26)
+        bare[window] = np.maximum(bare[window], body)
+    from_disc = np.hypot(canvas.x - eye.disc.x, canvas.y - eye.disc.y) / eye.disc.radius
+    bare *= smoothstep(0.9, 1.1, from_disc)
+    absorb(picture, 0.5 * np.clip(bare * (1 - bare) * 4, 0, 1), MELANIN)
+    # Thinned tissue lets the large vessels of the choroid show as faint streaks.
+    streaks = np.clip(cloud(rng, canvas.shape, cell=0.035 * canvas.scale, octaves=2), 0, 2)
+    blend(picture, (1.0, 0.88, 0.62), bare * (0.84 - 0.14 * streaks))
 
 
 def paint_blood_lesions(picture: Floats, canvas: Canvas, lesions: list[Lesion], rng: np.random.Generator) -> None:
@@ -164,14 +179,11 @@ def _shape(
         across = np.clip((cos * dy - sin * dx) / lesion.size * 12 + 60, 0, 119)
         uneven = np.interp(across, np.arange(120), rng.standard_normal(120)).astype(np.float32)
     else:
-        uneven = cloud(rng, dx.shape, cell=max(2.0, 0.8 * lesion.size * canvas.scale), octaves=2)
+        uneven = cloud(rng, dx.shape, cell=max(2.0, 0.8 * lesion.size * canvas.scale), octaves=3)
     return 1.0 - smoothstep(1.0 - edge, 1.0 + edge, distance + ragged * uneven)
 
 
 def _blend_body(
     picture: Floats, canvas: Canvas, lesion: Lesion, body: Floats, colour: tuple[float, float, float], alpha: float
 ) -> None:
-    patch = picture[_window(canvas, lesion)]
-    if lesion.kind is LesionKind.ATROPHY:
-        absorb(patch, 0.5 * np.clip(body * (1 - body) * 4, 0, 1), MELANIN)
-    blend(patch, colour, alpha * body)
+    blend(picture[_window(canvas, lesion)], colour, alpha * body)

@@ -157,7 +157,7 @@ PATIENTS: tuple[DemoPatient, ...] = (
     ),
     _patient(
         3, "الخيالي", "ليلى", "1988-07-21", "female", (MYOPIA, MYOPIA),
-        _visit(190, _TABLETOP, 0.5, right=Defect.CUT_OFF), _visit(2, _WIDE, 0.8),
+        _visit(190, _TABLETOP, 0.7, right=Defect.CUT_OFF), _visit(2, _WIDE, 1.0),
     ),
     _patient(
         4, "Okafiction", "Chidi", "1975-01-30", "male", (NORMAL, NORMAL),

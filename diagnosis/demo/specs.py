@@ -81,7 +81,7 @@ CAMERAS: dict[CameraKind, Camera] = {
         sharpness_sigma=0.8, noise=0.009, black_level=0.0, has_marker=False,
     ),
     CameraKind.HANDHELD: Camera(
-        width=1024, height=1024, fov_radius=500, gain=(0.90, 1.02, 1.30), haze=(0.02, 0.04, 0.07), vignette=0.48,
+        width=1024, height=1024, fov_radius=500, gain=(0.92, 1.02, 1.15), haze=(0.02, 0.04, 0.07), vignette=0.48,
         sharpness_sigma=1.2, noise=0.016, black_level=0.012, has_marker=False,
     ),
 }  # fmt: skip

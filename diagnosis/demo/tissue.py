@@ -32,7 +32,7 @@ def paint_background(canvas: Canvas, eye: Eye) -> Floats:
     from_fovea = np.hypot(small.x, small.y)
     unit = small.scale
     density = 0.055 * cloud(rng, small.shape, cell=0.5 * unit, octaves=4)
-    density += 0.022 * cloud(rng, small.shape, cell=0.05 * unit, octaves=2)
+    density += eye.mottling * cloud(rng, small.shape, cell=0.05 * unit, octaves=2)
     density += _choroid(small, eye)
     density += eye.macula_depth * np.exp(-((from_fovea / 0.27) ** 2)) + 0.22 * np.exp(-((from_fovea / 0.075) ** 2))
     # The retina around the disc is thicker and brighter.
@@ -83,7 +83,8 @@ def paint_disc(picture: Floats, canvas: Canvas, eye: Eye, rng: np.random.Generat
         return
     dx, dy = canvas.x[window] - disc.x, canvas.y[window] - disc.y
     soft = cloud(rng, dx.shape, cell=0.05 * canvas.scale, octaves=3)
-    _paint_crescent(patch, dx, dy, disc, soft)
+    coarse = cloud(rng, dx.shape, cell=0.16 * canvas.scale, octaves=2)
+    _paint_crescent(patch, dx, dy, disc, soft, coarse)
     margin = _ellipse(dx, dy, disc, scale=1.0)
     direction = np.arctan2(dy, dx)
     # The nasal margin of a healthy disc is less sharp than the temporal one.
@@ -105,14 +106,18 @@ def _ellipse(dx: Floats, dy: Floats, disc: Disc, *, scale: float) -> Floats:
     return np.hypot(long_axis, short_axis / disc.roundness) / np.float32(disc.radius * scale)
 
 
-def _paint_crescent(patch: Floats, dx: Floats, dy: Floats, disc: Disc, soft: Floats) -> None:
+def _paint_crescent(patch: Floats, dx: Floats, dy: Floats, disc: Disc, soft: Floats, coarse: Floats) -> None:
     reach = disc.crescent
     if reach > 0.03:
         # The bare sclera is a larger ellipse pushed to the temporal side, its far edge bordered by pigment.
         grown = 1.0 + reach / 2
-        bare = _ellipse(dx + disc.radius * disc.roundness * reach * 0.62, dy, disc, scale=grown) + 0.012 * soft
+        bare = (
+            _ellipse(dx + disc.radius * disc.roundness * reach * 0.62, dy, disc, scale=grown)
+            + (0.012 + 0.03 * reach) * coarse
+        )
         absorb(patch, 0.35 * smoothstep(0.0, -0.6 * disc.radius, dx) * np.exp(-(((bare - 1.05) / 0.06) ** 2)), MELANIN)
-        blend(patch, (0.99, 0.83, 0.60), (0.80 if reach > 0.3 else 0.5) * (1 - smoothstep(0.93, 1.05, bare)))
+        absorb(patch, 0.08 * np.clip(soft, 0, 2) * (bare < 1), MELANIN)
+        blend(patch, (1.0, 0.88, 0.62), (0.85 if reach > 0.35 else 0.5) * (1 - smoothstep(0.93, 1.05, bare)))
         return
     margin = _ellipse(dx, dy, disc, scale=1.0)
     absorb(patch, 0.10 * np.exp(-(((margin - 1.1) / 0.07) ** 2)) * (dx < 0), MELANIN)
