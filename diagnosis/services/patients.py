@@ -11,10 +11,12 @@ from django.utils.translation import gettext as _
 from diagnosis import access, audit
 from diagnosis.access import Capability
 from diagnosis.errors import DuplicateMrnError, InvalidInputError, NotFoundError
-from diagnosis.models import Clinic, Patient, User
+from diagnosis.models import Clinic, Patient, User, folded
 
 EDITABLE = ("mrn", "given_name", "family_name", "birth_date", "sex")
 OLDEST_BIRTH = date(1880, 1, 1)
+# Folding can lengthen a text (one ligature into 18 letters); together they fit the comparison columns.
+LONGEST_FOLDED = {"mrn": 128, "given_name": 300, "family_name": 300}
 
 
 def register(*, acting_user: User, clinic: Clinic | None = None, **fields: Any) -> Patient:
@@ -84,9 +86,11 @@ def _check(patient: Patient) -> None:
             for name, issues in error.error_dict.items()
             for issue in issues
         ]
-    for name in ("mrn", "given_name", "family_name"):
+    for name, longest in LONGEST_FOLDED.items():
         if any(ord(character) < 32 or 0xD800 <= ord(character) <= 0xDFFF for character in getattr(patient, name)):
             problems.append((name, "invalid", _("Remove control characters.")))
+        if len(folded(getattr(patient, name))) > longest:
+            problems.append((name, "max_length", _("The text is too long.")))
     if patient.birth_date and patient.birth_date > timezone.localdate():
         problems.append(("birth_date", "in_future", _("The birth date lies in the future.")))
     if patient.birth_date and patient.birth_date < OLDEST_BIRTH:
