@@ -1,0 +1,128 @@
+"""What to do next, keyed to one result and no other; each with the public guideline it follows."""
+
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from diagnosis.models import Diagnosis, DiseaseClass, Outcome
+
+Text = str | Promise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A public guideline."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """Next steps for one result.
+
+    Attributes:
+        steps: What to do, most important first.
+        sources: Where it comes from; empty for advice about taking photographs.
+        topic: The help page with more, or empty.
+    """
+
+    steps: tuple[Text, ...]
+    sources: tuple[Source, ...] = ()
+    topic: str = ""
+
+
+NICE_DIABETIC = Source(
+    name="NICE NG242, Diabetic retinopathy: management and monitoring (2024)",
+    address="https://www.nice.org.uk/guidance/ng242",
+)
+ICO_DIABETIC = Source(
+    name="International Council of Ophthalmology, Guidelines for Diabetic Eye Care (2017)",
+    address="https://icoph.org/eye-care-delivery/diabetic-eye-care/",
+)
+NICE_GLAUCOMA = Source(
+    name="NICE NG81, Glaucoma: diagnosis and management (2017, updated 2022)",
+    address="https://www.nice.org.uk/guidance/ng81",
+)
+EGS_GLAUCOMA = Source(
+    name="European Glaucoma Society, Terminology and Guidelines for Glaucoma, 5th edition (2020)",
+    address="https://eugs.org/educational_materials/",
+)
+IMI_MYOPIA = Source(
+    name="International Myopia Institute, IMI Pathologic Myopia report (2021)",
+    address="https://doi.org/10.1167/iovs.62.5.5",
+)
+META_PM = Source(
+    name="Ohno-Matsui and others, META-PM classification, Am J Ophthalmol 2015;159:877",
+    address="https://doi.org/10.1016/j.ajo.2015.01.022",
+)
+WHO_SCREENING = Source(
+    name="World Health Organization, Diabetic retinopathy screening: a short guide (2020)",
+    address="https://www.who.int/europe/publications/i/item/9789289055321",
+)
+
+_BY_CLASS: dict[str, Advice] = {
+    DiseaseClass.DIABETIC_RETINOPATHY: Advice(
+        steps=(
+            _("Arrange an examination by an ophthalmologist with dilated pupils, to confirm and to grade the stage."),
+            _("Same week if vision dropped suddenly, with new floaters or flashes; otherwise by the local pathway."),
+            _(
+                "Ask when HbA1c, blood pressure, kidney function and lipids were last checked, and tell the treating doctor."
+            ),
+            _("Photograph the other eye too, and both maculas; swelling of the macula is not assessed by this model."),
+        ),
+        sources=(NICE_DIABETIC, ICO_DIABETIC),
+        topic="diabetic-retinopathy",
+    ),
+    DiseaseClass.GLAUCOMA: Advice(
+        steps=(
+            _("Arrange an examination for glaucoma: eye pressure, optic nerve head, visual field, chamber angle."),
+            _(
+                "Today if the eye is red and painful, with blurred sight, halos or nausea: this can be acute angle closure."
+            ),
+            _("Ask about glaucoma in parents and siblings, steroid use and eye injuries, and note it in the referral."),
+            _("Compare with the other eye: a difference between the two discs matters more than one photograph."),
+        ),
+        sources=(NICE_GLAUCOMA, EGS_GLAUCOMA),
+        topic="glaucoma",
+    ),
+    DiseaseClass.MYOPIA: Advice(
+        steps=(
+            _("Arrange refraction, axial length, and an examination of the retina with dilated pupils out to the rim."),
+            _("Same week for new distortion, a central spot, flashes, a shower of floaters or a shadow."),
+            _("Arrange an OCT scan of the macula: new vessels and traction cannot be ruled out in a photograph."),
+            _("Tell the patient the warning signs of retinal detachment."),
+        ),
+        sources=(META_PM, IMI_MYOPIA),
+        topic="myopia",
+    ),
+    DiseaseClass.NORMAL: Advice(
+        steps=(
+            _("Keep to the usual interval of eye examinations for this patient; this result does not replace one."),
+            _(
+                "Symptoms come first: examine any eye with loss of sight, pain, flashes or distortion, whatever is said here."
+            ),
+        ),
+        sources=(WHO_SCREENING,),
+    ),
+}
+_INDETERMINATE = Advice(
+    steps=(
+        _("Have a clinician read the photograph; until then, treat this eye as not screened."),
+        _("A second photograph of the same eye may help, if this one is not sharp and evenly lit."),
+    ),
+)
+_UNGRADABLE = Advice(
+    steps=(
+        _("Retake the photograph now, while the patient is here; the tip below says what to change."),
+        _("If three attempts fail, refer for an examination: the eye was not screened."),
+    ),
+)
+
+
+def for_result(diagnosis: Diagnosis) -> Advice | None:
+    """Return the advice for this outcome and class alone; None while there is no result."""
+    if diagnosis.outcome == Outcome.FINDING:
+        return _BY_CLASS[diagnosis.prediction]
+    return {Outcome.INDETERMINATE: _INDETERMINATE, Outcome.UNGRADABLE: _UNGRADABLE}.get(diagnosis.outcome)

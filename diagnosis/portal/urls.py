@@ -1,0 +1,40 @@
+"""Addresses of the portal. Sign-in names are plain (``login``), all others are in ``portal:``."""
+
+from django.contrib.auth.views import LogoutView
+from django.urls import include, path
+
+from diagnosis.portal.views import accounts, diagnoses, images, media, models, pages, patients, preferences, worklist
+
+_portal = [
+    path("", worklist.WorklistView.as_view(), name="home"),
+    path("search/", worklist.SearchView.as_view(), name="search"),
+    path("patients/", patients.PatientListView.as_view(), name="patients"),
+    path("patients/new/", patients.PatientRegisterView.as_view(), name="patient_register"),
+    path("patients/<uuid:patient_id>/", patients.PatientDetailView.as_view(), name="patient"),
+    path("patients/<uuid:patient_id>/edit/", patients.PatientEditView.as_view(), name="patient_edit"),
+    path("patients/<uuid:patient_id>/upload/", images.ImageUploadView.as_view(), name="upload"),
+    path("diagnoses/<uuid:diagnosis_id>/", diagnoses.DiagnosisDetailView.as_view(), name="diagnosis"),
+    path("diagnoses/<uuid:diagnosis_id>/status/", diagnoses.DiagnosisStatusView.as_view(), name="diagnosis_status"),
+    path("diagnoses/<uuid:diagnosis_id>/cancel/", diagnoses.DiagnosisCancelView.as_view(), name="diagnosis_cancel"),
+    path("diagnoses/<uuid:diagnosis_id>/rerun/", diagnoses.DiagnosisRerunView.as_view(), name="diagnosis_rerun"),
+    path("diagnoses/<uuid:diagnosis_id>/review/", diagnoses.ReviewSignView.as_view(), name="review_sign"),
+    path("diagnoses/<uuid:diagnosis_id>/pictures/<slug:name>/", media.ArtifactView.as_view(), name="artifact"),
+    path("images/<uuid:image_id>/photograph/", media.PhotographView.as_view(), name="photograph"),
+    path("images/<uuid:image_id>/thumbnail/", media.ThumbnailView.as_view(), name="thumbnail"),
+    path("models/", models.ModelListView.as_view(), name="models"),
+    path("models/<slug:name>/", models.ModelDetailView.as_view(), name="model"),
+    path("help/", pages.HelpIndexView.as_view(), name="help"),
+    path("help/<slug:topic>/", pages.HelpTopicView.as_view(), name="help_topic"),
+    path("about/", pages.AboutView.as_view(), name="about"),
+    path("contact/", pages.ContactView.as_view(), name="contact"),
+    path("privacy/", pages.PrivacyView.as_view(), name="privacy"),
+    path("terms/", pages.TermsView.as_view(), name="terms"),
+    path("preferences/theme/", preferences.ThemeView.as_view(), name="theme"),
+]
+
+urlpatterns = [
+    path("accounts/login/", accounts.SignInView.as_view(), name="login"),
+    path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("accounts/password/", accounts.PasswordEditView.as_view(), name="password_change"),
+    path("", include((_portal, "portal"))),
+]

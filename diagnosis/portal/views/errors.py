@@ -1,0 +1,82 @@
+"""Error pages in the portal's look; below ``/api/`` the same refusals are problem documents."""
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
+
+
+def bad_request(request: HttpRequest, _exception: Exception | None = None) -> HttpResponse:
+    """400."""
+    return _answer(
+        request,
+        HTTPStatus.BAD_REQUEST,
+        code="bad_request",
+        title=_("The request could not be read"),
+        detail=_("The browser sent something this portal cannot use. Go back, reload the page and try again."),
+    )
+
+
+def permission_denied(request: HttpRequest, _exception: Exception | None = None) -> HttpResponse:
+    """403."""
+    return _answer(
+        request,
+        HTTPStatus.FORBIDDEN,
+        code="permission_denied",
+        title=_("Your role does not allow this"),
+        detail=_("You are signed in, but this needs another role. Ask your clinic administrator."),
+    )
+
+
+def not_found(request: HttpRequest, _exception: Exception | None = None) -> HttpResponse:
+    """404, the same for unknown records and for those of another clinic."""
+    return _answer(
+        request,
+        HTTPStatus.NOT_FOUND,
+        code="not_found",
+        title=_("There is no such page or record"),
+        detail=_("Check the address, or search for the patient in the list."),
+    )
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """403 because the form was too old or came from elsewhere."""
+    return _answer(
+        request,
+        HTTPStatus.FORBIDDEN,
+        code="csrf_failed",
+        title=_("This form is no longer valid"),
+        detail=_("Nothing was changed. Go back, reload the page and send the form again; cookies must be allowed."),
+    )
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """500. Depends on nothing: no database, no context processor, no static manifest."""
+    title = _("An unexpected error occurred")
+    detail = _("It has been recorded. Try again; if it happens again, tell your administrator the reference below.")
+    if _is_api(request):
+        return _problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, code="internal", detail=detail)
+    reference = structlog.contextvars.get_contextvars().get("request_id", "")
+    text = render_to_string("portal/server_error.html", {"title": title, "detail": detail, "reference": reference})
+    return HttpResponse(text, status=HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _answer(request: HttpRequest, status: HTTPStatus, *, code: str, title: str, detail: str) -> HttpResponse:
+    if _is_api(request):
+        return _problem(request, status, code=code, detail=detail)
+    context: dict[str, Any] = {"title": title, "detail": detail, "status": status.value}
+    return render(request, "portal/error.html", context, status=status)
+
+
+def _is_api(request: HttpRequest) -> bool:
+    return request.path.startswith("/api/")
+
+
+def _problem(request: HttpRequest, status: HTTPStatus, *, code: str, detail: str) -> HttpResponse:
+    from diagnosis.api.errors import problem_response
+
+    return problem_response(request, status=status.value, code=code, detail=detail)

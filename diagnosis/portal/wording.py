@@ -1,0 +1,218 @@
+"""The wording rules of clinical safety, in one place.
+
+Suspected, not suspected, indeterminate, not gradable; per eye; never "diagnosis: X 93 %". Glaucoma is
+"glaucoma suspect"; Normal is "no sign of the three conditions this model looks for".
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from diagnosis.lifecycle import Status
+from diagnosis.models import Diagnosis, DiseaseClass, Outcome, Verdict
+
+Text = str | Promise
+
+
+class Tone(StrEnum):
+    """How a statement is drawn; always together with an icon and words, never alone."""
+
+    SUSPECT = "suspect"
+    CLEAR = "clear"
+    UNSURE = "unsure"
+    UNGRADABLE = "ungradable"
+    WAITING = "waiting"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """What is said of one diagnosis.
+
+    Attributes:
+        tone: How it is drawn.
+        short: For lists.
+        headline: For the result page.
+        explanation: One or two sentences under the headline.
+    """
+
+    tone: Tone
+    short: Text
+    headline: Text
+    explanation: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityReason:
+    """Why a photograph cannot be read well, and how to take a better one."""
+
+    code: str
+    text: Text
+    tip: Text
+
+
+FINDINGS: dict[str, tuple[Text, Text]] = {
+    DiseaseClass.DIABETIC_RETINOPATHY: (
+        gettext_lazy("Diabetic retinopathy suspected"),
+        gettext_lazy("The pattern resembles photographs with diabetic retinopathy. The stage is not assessed."),
+    ),
+    DiseaseClass.GLAUCOMA: (
+        gettext_lazy("Glaucoma suspect"),
+        gettext_lazy(
+            "The pattern resembles photographs with glaucoma. A photograph alone cannot establish glaucoma: eye "
+            "pressure, visual field and the optic nerve need to be examined."
+        ),
+    ),
+    DiseaseClass.MYOPIA: (
+        gettext_lazy("Pathological myopia suspected"),
+        gettext_lazy(
+            "The pattern resembles photographs with pathological myopia. Refraction is not known to the model."
+        ),
+    ),
+    DiseaseClass.NORMAL: (
+        gettext_lazy("No sign of the three conditions this model looks for"),
+        gettext_lazy(
+            "Diabetic retinopathy, glaucoma and pathological myopia are not suspected. Other diseases are not looked "
+            "for, so this does not mean that the eye is healthy."
+        ),
+    ),
+}
+FINDINGS_IN_LISTS: dict[str, Text] = {
+    DiseaseClass.DIABETIC_RETINOPATHY: gettext_lazy("Diabetic retinopathy suspected"),
+    DiseaseClass.GLAUCOMA: gettext_lazy("Glaucoma suspect"),
+    DiseaseClass.MYOPIA: gettext_lazy("Pathological myopia suspected"),
+    DiseaseClass.NORMAL: gettext_lazy("No sign of the three conditions"),
+}
+CLASS_NAMES: dict[str, Text] = {
+    DiseaseClass.DIABETIC_RETINOPATHY: gettext_lazy("Diabetic retinopathy"),
+    DiseaseClass.GLAUCOMA: gettext_lazy("Glaucoma"),
+    DiseaseClass.MYOPIA: gettext_lazy("Pathological myopia"),
+    DiseaseClass.NORMAL: gettext_lazy("None of the three"),
+}
+QUALITY_REASONS: dict[str, tuple[Text, Text]] = {
+    "not_a_fundus": (
+        gettext_lazy("The picture does not look like a fundus photograph."),
+        gettext_lazy(
+            "Check that you chose the right file: a colour photograph of the retina, not a scan or a document."
+        ),
+    ),
+    "too_dark": (
+        gettext_lazy("The photograph is too dark."),
+        gettext_lazy("Raise the flash, let the pupil widen in a dark room for some minutes, and retake it."),
+    ),
+    "overexposed": (
+        gettext_lazy("The photograph is too bright."),
+        gettext_lazy("Lower the flash by one or two steps, check the working distance, and retake it."),
+    ),
+    "blurred": (
+        gettext_lazy("The photograph is out of focus or moved."),
+        gettext_lazy(
+            "Clean the lens, set the focus on the vessels at the disc, ask the patient to blink, and retake it."
+        ),
+    ),
+    "low_contrast": (
+        gettext_lazy("The photograph has too little contrast."),
+        gettext_lazy("Look for stray light, tears or a cloudy lens, align the camera with the pupil, and retake it."),
+    ),
+    "cut_off": (
+        gettext_lazy("A large part of the retina is cut off."),
+        gettext_lazy("Centre the pupil, keep the lids open, check the working distance, and retake it."),
+    ),
+}
+UNKNOWN_REASON: tuple[Text, Text] = (
+    gettext_lazy("The photograph cannot be read well."),
+    gettext_lazy("Retake it: pupil centred, vessels in focus, whole field lit."),
+)
+
+
+def describe(diagnosis: Diagnosis) -> Statement:
+    """Return what may be said of a diagnosis in its present state."""
+    if diagnosis.status == Status.SUCCEEDED:
+        return _RESULTS[diagnosis.outcome](diagnosis)
+    return _JOBS[diagnosis.status]
+
+
+def _finding(diagnosis: Diagnosis) -> Statement:
+    headline, explanation = FINDINGS[diagnosis.prediction]
+    return Statement(
+        tone=Tone.CLEAR if diagnosis.prediction == DiseaseClass.NORMAL else Tone.SUSPECT,
+        short=FINDINGS_IN_LISTS[diagnosis.prediction],
+        headline=headline,
+        explanation=explanation,
+    )
+
+
+def _indeterminate(diagnosis: Diagnosis) -> Statement:
+    if diagnosis.agreement is False:
+        explanation = _(
+            "The two ways of reading the photograph point to different conditions. A clinician needs to look at it."
+        )
+    else:
+        explanation = _("No class stands out clearly enough to be named. A clinician needs to look at it.")
+    return Statement(tone=Tone.UNSURE, short=_("Indeterminate"), headline=_("Indeterminate"), explanation=explanation)
+
+
+def _ungradable(_diagnosis: Diagnosis) -> Statement:
+    return Statement(
+        tone=Tone.UNGRADABLE,
+        short=_("Not gradable"),
+        headline=_("Not gradable"),
+        explanation=_("Nothing is said about any disease, because the photograph cannot be read well enough."),
+    )
+
+
+_RESULTS = {
+    Outcome.FINDING: _finding,
+    Outcome.INDETERMINATE: _indeterminate,
+    Outcome.UNGRADABLE: _ungradable,
+}
+_JOBS: dict[str, Statement] = {
+    Status.QUEUED: Statement(
+        tone=Tone.WAITING,
+        short=gettext_lazy("Waiting"),
+        headline=gettext_lazy("Waiting for its turn"),
+        explanation=gettext_lazy("The photograph is stored. The analysis starts as soon as a worker is free."),
+    ),
+    Status.RUNNING: Statement(
+        tone=Tone.WAITING,
+        short=gettext_lazy("In progress"),
+        headline=gettext_lazy("Analysis in progress"),
+        explanation=gettext_lazy("This usually takes a few seconds. You may leave this page; the result will be kept."),
+    ),
+    Status.FAILED: Statement(
+        tone=Tone.FAILED,
+        short=gettext_lazy("Failed"),
+        headline=gettext_lazy("The analysis failed"),
+        explanation=gettext_lazy("There is no result. The photograph is kept."),
+    ),
+    Status.CANCELLED: Statement(
+        tone=Tone.FAILED,
+        short=gettext_lazy("Cancelled"),
+        headline=gettext_lazy("The analysis was cancelled"),
+        explanation=gettext_lazy("There is no result. The photograph is kept."),
+    ),
+}
+
+
+def describe_review(verdict: str, label: str) -> Text:
+    """Return a signed verdict in words."""
+    if verdict == Verdict.UNGRADABLE:
+        return _("Not gradable")
+    name = FINDINGS_IN_LISTS.get(label, label)
+    if verdict == Verdict.AGREE:
+        return _("Agrees: %(finding)s") % {"finding": name}
+    return _("Changed to: %(finding)s") % {"finding": name}
+
+
+def quality_reasons(quality: dict | None) -> list[QualityReason]:
+    """Return the gate's reasons in plain words, worst first, each with a retake tip."""
+    reasons = []
+    for code in (quality or {}).get("reasons", []):
+        text, tip = QUALITY_REASONS.get(code, UNKNOWN_REASON)
+        reasons.append(QualityReason(code=code, text=text, tip=tip))
+    if not reasons and quality and not quality.get("gradable", True):
+        reasons.append(QualityReason(code="unknown", text=UNKNOWN_REASON[0], tip=UNKNOWN_REASON[1]))
+    return reasons

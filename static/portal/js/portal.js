@@ -1,0 +1,104 @@
+/* On every page: theme, menu, first error, single keys. Nothing here is needed to read or to sign. */
+"use strict";
+document.documentElement.classList.add("js");
+
+(() => {
+  const root = document.documentElement;
+  const KEYS_OFF = "single-keys-off";
+
+  const isDark = () =>
+    root.dataset.theme ? root.dataset.theme === "dark" : window.matchMedia("(prefers-color-scheme: dark)").matches;
+
+  const switchTheme = () => {
+    const theme = isDark() ? "light" : "dark";
+    root.dataset.theme = theme;
+    const secure = location.protocol === "https:" ? "; Secure" : "";
+    document.cookie = `theme=${theme}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+  };
+  const themeForm = document.querySelector("[data-theme-switch]");
+  if (themeForm) {
+    themeForm.addEventListener("submit", (event) => {
+      event.preventDefault();
+      switchTheme();
+    });
+  }
+
+  const menu = document.querySelector("[data-menu]");
+  if (menu) {
+    document.addEventListener("click", (event) => {
+      if (!menu.contains(event.target)) menu.open = false;
+    });
+    menu.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") {
+        menu.open = false;
+        menu.querySelector("summary").focus();
+      }
+    });
+  }
+
+  const errors = document.querySelector("[data-focus]");
+  if (errors) errors.focus();
+
+  const areKeysOn = () => {
+    try {
+      return localStorage.getItem(KEYS_OFF) !== "1";
+    } catch {
+      return true;
+    }
+  };
+  const dialog = document.querySelector("[data-keys]");
+  if (dialog) {
+    const box = dialog.querySelector("[data-keys-switch]");
+    box.checked = areKeysOn();
+    box.addEventListener("change", () => {
+      try {
+        localStorage.setItem(KEYS_OFF, box.checked ? "0" : "1");
+      } catch {
+        /* Without storage the choice lasts for this page only. */
+      }
+    });
+    document.querySelectorAll("[data-keys-open]").forEach((button) => {
+      button.addEventListener("click", () => dialog.showModal());
+    });
+  }
+
+  const review = document.querySelector("[data-review]");
+  if (review) {
+    const change = review.querySelector("[data-change]");
+    const refresh = () => {
+      const chosen = review.querySelector("[name=verdict]:checked");
+      change.hidden = !chosen || chosen.value !== "change";
+    };
+    review.addEventListener("change", refresh);
+    refresh();
+  }
+
+  const choose = (verdict) => {
+    const radio = review && review.querySelector(`[name=verdict][value=${verdict}]`);
+    if (!radio) return;
+    radio.checked = true;
+    radio.focus();
+    radio.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+  const actions = {
+    "?": () => dialog && dialog.showModal(),
+    d: switchTheme,
+    a: () => choose("agree"),
+    c: () => choose("change"),
+    u: () => choose("ungradable"),
+    t: () => review && review.querySelector("[name=note]").focus(),
+  };
+  const isWriting = (target) =>
+    target.closest("input:not([type=radio], [type=checkbox], [type=range]), textarea, select, [contenteditable]");
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.repeat || !areKeysOn()) return;
+    if (isWriting(event.target) || (dialog && dialog.open)) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (actions[key]) {
+      event.preventDefault();
+      actions[key]();
+      return;
+    }
+    document.dispatchEvent(new CustomEvent("portal:key", { detail: { key, event } }));
+  });
+})();
