@@ -86,6 +86,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
+AXES_LOCKOUT_TEMPLATE = "portal/accounts/locked.html"
 AXES_SENSITIVE_PARAMETERS = ["username", "password"]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
