@@ -71,7 +71,7 @@ def _stored(diagnosis: Diagnosis, name: str) -> tuple[str, str, str]:
 def _verified(diagnosis: Diagnosis, *, path: str, sha256: str) -> bytes:
     try:
         content = storage.read(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         logger.exception("Diagnosis %s: a stored picture cannot be read", diagnosis.pk)
         raise MediaDamagedError from error
     if hashlib.sha256(content).hexdigest() != sha256:

@@ -65,7 +65,7 @@ class DiagnosisDetailView(DiagnosisSubjectView):
         headers = {} if self.diagnosis.is_finished else {"Retry-After": "1"}
         answer = conditional.answer(request, self.get_serializer(self.diagnosis).data, headers=headers)
         if self.diagnosis.is_finished:
-            audit.record("diagnosis.read", acting_user=request.user, subject=self.diagnosis)
+            audit.record("diagnosis.viewed", acting_user=request.user, subject=self.diagnosis)
         return answer
 
 

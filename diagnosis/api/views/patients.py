@@ -96,7 +96,7 @@ class PatientDetailView(PatientSubjectView):
     def get(self, request: Request, patient_id: str) -> Response | HttpResponseNotModified:
         """One patient of your clinic."""
         answer = conditional.answer(request, self.get_serializer(self.patient).data)
-        audit.record("patient.read", acting_user=request.user, subject=self.patient)
+        audit.record("patient.viewed", acting_user=request.user, subject=self.patient)
         return answer
 
     @extend_schema(
