@@ -16,13 +16,8 @@ RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /var/l
     && install -d -m 0700 -o retina -g retina /var/lib/retina
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /srv/retina
-COPY manage.py ./
-COPY retina_portal retina_portal
-COPY diagnosis diagnosis
-COPY ml ml
-COPY templates templates
-COPY static static
-COPY locale locale
+# What this is, .dockerignore says: the code, its pages and the weights.
+COPY . .
 USER retina
 VOLUME /var/lib/retina
 EXPOSE 8000
