@@ -13,6 +13,7 @@ from PIL import Image, ImageFilter
 
 from ml.contracts import Box, FieldOfView
 from ml.errors import UngradableImageError
+from ml.evaluation import shortcut
 from ml.imaging.fov import crop_square, find_fov
 from ml.imaging.io import read_photograph
 
@@ -21,6 +22,11 @@ CLASSES = ("DiabeticRetinopathy", "Glaucoma", "Myopia", "Normal")
 
 UNKNOWN_SOURCE = "unknown"
 BOX_COLUMN = "fov_box"
+
+
+def hidden_name(text: str) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of ``text``."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +53,11 @@ class LabelledPhotograph:
 
     @property
     def key(self) -> str:
-        """A name that does not give the file away: 16 hexadecimal digits of its SHA-256."""
-        return hashlib.sha256(self.file.encode()).hexdigest()[:16]
+        """A name that does not give the file away, the same for a photograph and its vessel map.
+
+        16 hexadecimal digits of the SHA-256 of the path without its extension.
+        """
+        return hidden_name(self.file.rpartition(".")[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,34 +220,37 @@ def load_pixels(photograph: LabelledPhotograph, root: Path) -> tuple[NDArray[np.
 
 def load_crops(
     photographs: Sequence[LabelledPhotograph], root: Path, *, side: int, cache: Path | None = None
-) -> NDArray[np.uint8]:
-    """Load the square crops of all photographs.
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Load the square crops of all photographs, and what a shortcut could be learnt from.
 
     Args:
         photographs: Rows of the manifest.
         root: Directory the files are relative to.
         side: Side of a crop in pixels.
-        cache: Directory that keeps the crops between runs; the name of the file in it hangs on the
+        cache: Directory that keeps the result between runs; the name of the file in it hangs on the
             photographs and the side, not on the pixels.
 
     Returns:
-        (n, side, side, 3) uint8, RGB.
+        Crops (n, side, side, 3) uint8 RGB, and :func:`ml.evaluation.shortcut.measure` of each
+        photograph (n, 5).
     """
     names = "\n".join(photograph.file for photograph in photographs)
-    digest = hashlib.sha256(f"{root.resolve()}\n{side}\n{names}".encode()).hexdigest()[:16]
-    kept = cache / f"crops-{digest}.npy" if cache else None
-    if kept and kept.is_file():
-        return np.load(kept)
+    kept = cache / f"crops-{hidden_name(f'{root.resolve()} {side} {names}')}" if cache else None
+    if kept and kept.is_dir():
+        return np.load(kept / "crops.npy"), np.load(kept / "shortcuts.npy")
     crops = np.empty((len(photographs), side, side, 3), dtype=np.uint8)
+    shortcuts = np.empty((len(photographs), len(shortcut.MEASURES)))
     for index, photograph in enumerate(photographs):
         pixels, fov, _ = load_pixels(photograph, root)
         crops[index] = crop_square(pixels, fov, side=side)
+        shortcuts[index] = shortcut.measure(pixels)
     if kept:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(".partial.npy")
-        np.save(partial, crops)
-        partial.replace(kept)
-    return crops
+        partial = kept.with_suffix(".partial")
+        partial.mkdir(parents=True, exist_ok=True)
+        np.save(partial / "crops.npy", crops)
+        np.save(partial / "shortcuts.npy", shortcuts)
+        partial.rename(kept)
+    return crops, shortcuts
 
 
 def draw_probabilities(

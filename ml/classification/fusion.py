@@ -1,11 +1,19 @@
 """One result from one or two paths, whether they agree, and when to name no class."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
 
-from ml.classification.calibration import Abstention, log_softmax, softmax
+from ml.classification.calibration import (
+    Abstention,
+    fit_abstention,
+    log_softmax,
+    negative_log_likelihood,
+    softmax,
+)
 from ml.classification.predict import Classification
 from ml.contracts import Prediction
 from ml.errors import BundleError
@@ -117,3 +125,75 @@ def _disagree_strongly(image: Classification, vessel: Classification | None, thr
     if vessel is None or vessel.label == image.label:
         return False
     return image.probabilities[image.label] >= threshold and vessel.probabilities[vessel.label] >= threshold
+
+
+def fit_fusion(
+    image_probabilities: NDArray[np.float64],
+    vessel_probabilities: NDArray[np.float64],
+    labels: NDArray[np.intp],
+    *,
+    coverage: float,
+) -> FusionRule:
+    """Fit the rule on validation photographs.
+
+    The weights minimise the validation loss, so the fused probabilities are calibrated too. A quarter
+    of the photographs that may go without a class are left to strong disagreement.
+
+    Args:
+        image_probabilities: (n, K) of the image path.
+        vessel_probabilities: (n, K) of the vessel path on the same photographs.
+        labels: (n,) class positions.
+        coverage: Share of the photographs that shall keep a class.
+
+    Returns:
+        The rule.
+    """
+    image, vessel = (np.log(np.clip(p, 1e-7, 1)) for p in (image_probabilities, vessel_probabilities))
+
+    def loss(weights: NDArray[np.float64]) -> float:
+        return negative_log_likelihood(weights[0] * image + weights[1] * vessel, labels)
+
+    weights = minimize(loss, np.asarray([0.8, 0.2]), bounds=[(0, None), (0, None)], method="L-BFGS-B").x
+    fused = softmax(weights[0] * image + weights[1] * vessel)
+    disagreement = _disagreement_threshold(image_probabilities, vessel_probabilities, share=(1 - coverage) / 4)
+    apart = _apart(image_probabilities, vessel_probabilities, disagreement)
+    by_confidence = fit_abstention(fused, coverage=min(1.0, coverage + float(apart.mean())))
+    return FusionRule(
+        image_weight=round(float(weights[0]), 4),
+        vessel_weight=round(float(weights[1]), 4),
+        abstention=replace(by_confidence, disagreement=disagreement),
+    )
+
+
+def fuse_many(
+    image_probabilities: NDArray[np.float64], vessel_probabilities: NDArray[np.float64], rule: FusionRule
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Fuse tables of probabilities as :func:`fuse` does single results.
+
+    Args:
+        image_probabilities: (n, K) of the image path.
+        vessel_probabilities: (n, K) of the vessel path.
+        rule: Weights and thresholds.
+
+    Returns:
+        Fused probabilities (n, K), and where the result is indeterminate (n,).
+    """
+    image, vessel = (np.log(np.clip(p, 1e-7, 1)) for p in (image_probabilities, vessel_probabilities))
+    fused = softmax(rule.image_weight * image + rule.vessel_weight * vessel)
+    apart = _apart(image_probabilities, vessel_probabilities, rule.abstention.disagreement)
+    return fused, rule.abstention.is_unsure(fused) | apart
+
+
+def _apart(image: NDArray[np.float64], vessel: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
+    differ = image.argmax(axis=1) != vessel.argmax(axis=1)
+    sure: NDArray[np.bool_] = np.minimum(image.max(axis=1), vessel.max(axis=1)) >= threshold
+    return differ & sure
+
+
+def _disagreement_threshold(image: NDArray[np.float64], vessel: NDArray[np.float64], *, share: float) -> float:
+    """Return the lowest threshold at which at most ``share`` of the photographs disagree strongly."""
+    differ = image.argmax(axis=1) != vessel.argmax(axis=1)
+    sureness = np.sort(np.where(differ, np.minimum(image.max(axis=1), vessel.max(axis=1)), 0.0))
+    allowed = int(share * sureness.size)
+    highest_refused = sureness[-allowed - 1] if allowed < sureness.size else 0.0
+    return round(float(np.nextafter(highest_refused, 2)) + 1e-4, 4)

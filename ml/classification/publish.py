@@ -1,23 +1,32 @@
 """Turn a finished run folder into a bundle."""
 
+import hashlib
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ml.bundle import Bundle, write_bundle
 from ml.classification.data import CLASSES
+from ml.classification.fusion import fit_fusion, fuse_many
+from ml.evaluation import predictions
+from ml.evaluation.classification import Scored, report
 
+HELD_OUT_FILE = "held_out_predictions.csv"
 METRIC_KEYS = ("n", "macro_auc", "macro_auc_ci95", "auc", "balanced_accuracy", "ece", "coverage")
 
 
-def publish_run(run: Path, directory: Path, *, version: str, fusion: dict[str, Any] | None = None) -> Bundle:
+def publish_run(run: Path, directory: Path, *, version: str, image_run: Path | None = None) -> Bundle:
     """Write the bundle of a run of :func:`ml.classification.train.train`.
 
     Args:
         run: Run folder.
         directory: Where the bundle shall lie; its name becomes the bundle's name.
         version: Semantic version.
-        fusion: Table ``[fusion]`` of a vessel-map bundle; None when there is none yet.
+        image_run: Run folder of the image path, whose weights a vessel-map bundle is fused with; None
+            for the image path's own bundle.
 
     Returns:
         The bundle, loaded back from disk.
@@ -52,11 +61,11 @@ def publish_run(run: Path, directory: Path, *, version: str, fusion: dict[str, A
         "metrics": _held_out(metrics, config["data"]["headline_source"]),
         "training": _training(config),
     }
-    if fusion is not None:
-        manifest["fusion"] = fusion
+    if image_run is not None:
+        manifest["fusion"] = _fusion(run, image_run, config)
     files: dict[str, bytes | Path] = {
         "model.weights.h5": run / "model.weights.h5",
-        "held_out_predictions.csv": run / "predictions_test.csv",
+        HELD_OUT_FILE: run / "predictions_test.csv",
     }
     return write_bundle(directory, manifest, files)
 
@@ -93,3 +102,35 @@ def _training(config: dict[str, Any]) -> dict[str, Any]:
         "learning_rate": fit["learning_rate"],
         "label_smoothing": fit["label_smoothing"],
     }
+
+
+def _fusion(run: Path, image_run: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Fit the rule on the validation photographs of both runs, and measure it on the held-out ones."""
+    source = config["data"]["headline_source"]
+    image, vessel = _shared(image_run / "predictions_validation.csv", run / "predictions_validation.csv")
+    core = image.sources == source
+    rule = fit_fusion(
+        image.probabilities[core],
+        vessel.probabilities[core],
+        image.labels[core],
+        coverage=config["coverage"],
+    )
+    image, vessel = _shared(image_run / "predictions_test.csv", run / "predictions_test.csv")
+    fused, indeterminate = fuse_many(image.probabilities, vessel.probabilities, rule)
+    held_out = report(replace(image, probabilities=fused, abstained=indeterminate))
+    agree = (image.probabilities.argmax(axis=1) == vessel.probabilities.argmax(axis=1))[image.sources == source]
+    return {
+        "image_bundle_sha256": hashlib.sha256((image_run / "model.weights.h5").read_bytes()).hexdigest(),
+        "image_weight": rule.image_weight,
+        "vessel_weight": rule.vessel_weight,
+        "abstention": asdict(rule.abstention),
+        "chosen": f"lowest validation loss on {int(core.sum())} photographs of {source}",
+        "metrics": {**_held_out({"test": held_out}, source), "agreement_share": round(float(agree.mean()), 4)},
+    }
+
+
+def _shared(first: Path, second: Path) -> tuple[Scored, Scored]:
+    """Read two tables of predictions and keep the photographs that are in both, in the same order."""
+    (first_keys, one, _), (second_keys, other, _) = predictions.read(first), predictions.read(second)
+    _, first_rows, second_rows = np.intersect1d(first_keys, second_keys, return_indices=True)
+    return one.where(first_rows), other.where(second_rows)

@@ -1,6 +1,5 @@
 """Train a classifier in two stages: a linear head on frozen features, then the backbone with it."""
 
-import csv
 import json
 import logging
 import os
@@ -28,6 +27,7 @@ from ml.classification.data import (
     read_manifest,
     split_by_fold,
 )
+from ml.evaluation import predictions
 from ml.evaluation.classification import Scored, coverage_curve, macro_area, report
 
 logger = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 CONFIG_FILE = "config.json"
 CHECKPOINT_FILE = "checkpoint.npz"
 HISTORY_FILE = "history.json"
+BEST_FILE = "best.weights.h5"
 WEIGHTS_FILE = "model.weights.h5"
 METRICS_FILE = "metrics.json"
 
@@ -122,6 +123,7 @@ class TrainingData:
 
     photographs: tuple[LabelledPhotograph, ...]
     crops: NDArray[np.uint8]
+    shortcuts: NDArray[np.float64]
     split: Split
 
     @property
@@ -277,8 +279,8 @@ def load_training_data(config: TrainingConfig, *, manifest: Path, root: Path, ca
         validation_folds=config.data.validation_folds,
         validation_share=config.data.validation_share,
     )
-    crops = load_crops(photographs, root, side=config.network.side, cache=cache)
-    return TrainingData(photographs=photographs, crops=crops, split=split)
+    crops, shortcuts = load_crops(photographs, root, side=config.network.side, cache=cache)
+    return TrainingData(photographs=photographs, crops=crops, shortcuts=shortcuts, split=split)
 
 
 def predict_logits(
@@ -379,7 +381,7 @@ def _fine_tune(
         is_best = entry["validation_macro_auc"] >= max(item["validation_macro_auc"] for item in history)
         _save(out, network, optimizer, average, history, keep_average=is_best)
         progress(", ".join(f"{name} {value:.4g}" for name, value in entry.items()))
-    network.load_weights(out / WEIGHTS_FILE)
+    network.load_weights(out / BEST_FILE)
 
 
 def _validate(
@@ -422,7 +424,7 @@ def _save(
     if keep_average:
         trained = [value.copy() for value in states["network"]]
         _assign(network.trainable_variables, average.values or [])
-        network.save_weights(out / WEIGHTS_FILE)
+        network.save_weights(out / BEST_FILE)
         _assign(network.weights, trained)
     partial.replace(out / CHECKPOINT_FILE)
     (out / HISTORY_FILE).write_text(json.dumps(history, indent=1), encoding="utf-8")
@@ -464,7 +466,9 @@ def finish(network: keras.Model, data: TrainingData, config: TrainingConfig, *, 
     head = network.get_layer(backbones.HEAD_LAYER)
     kernel, bias = head.get_weights()
     head.set_weights([kernel, bias + calibration.temperature * calibration.offsets.astype(np.float32)])
-    network.save_weights(out / WEIGHTS_FILE)
+    # A compiled model would save its optimizer too, three times the size.
+    bare = keras.Model(network.inputs, network.outputs, name=network.name)
+    bare.save_weights(out / WEIGHTS_FILE)
     network.load_weights(out / WEIGHTS_FILE)
     logits = predict_logits(network, data.crops[chosen]) / calibration.temperature
     abstention = fit_abstention(softmax(logits), coverage=config.coverage)
@@ -477,7 +481,9 @@ def finish(network: keras.Model, data: TrainingData, config: TrainingConfig, *, 
         if indices.size:
             scored = _score(network, data, indices, temperature=calibration.temperature, abstention=abstention)
             metrics[name] = report(scored)
-            _write_predictions(out / f"predictions_{name}.csv", data.rows(indices), scored)
+            predictions.write(
+                out / f"predictions_{name}.csv", data.rows(indices), scored, shortcuts=data.shortcuts[indices]
+            )
     (out / METRICS_FILE).write_text(json.dumps(metrics, indent=1), encoding="utf-8")
     return metrics
 
@@ -501,14 +507,6 @@ def _score(
         abstained=abstention.is_unsure(probabilities),
         ungradable=np.zeros(len(rows), dtype=bool),
     )
-
-
-def _write_predictions(path: Path, rows: Sequence[LabelledPhotograph], scored: Scored) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["key", "source_dataset", "class", *scored.classes])
-        for row, probabilities in zip(rows, scored.probabilities, strict=True):
-            writer.writerow([row.key, row.source, row.label, *(f"{value:.5f}" for value in probabilities)])
 
 
 def with_overrides(config: TrainingConfig, *, seed: int | None, threads: int | None) -> TrainingConfig:

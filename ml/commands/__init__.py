@@ -7,4 +7,6 @@ COMMANDS: dict[str, str] = {
     "verify-bundle": "ml.commands.verify_bundle",
     "train-classifier": "ml.commands.train_classifier",
     "segment-dataset": "ml.commands.segment_dataset",
+    "evaluate-classifier": "ml.commands.evaluate_classifier",
+    "shortcut-audit": "ml.commands.shortcut_audit",
 }

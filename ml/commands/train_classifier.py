@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in OUT")
     parser.add_argument("--threads", type=int, help="instead of the configuration's")
     parser.add_argument("--publish", type=Path, metavar="DIR", help="write the result to this bundle directory")
+    parser.add_argument("--fuse-with", type=Path, metavar="RUN", help="image path's run, to publish a fusion with")
     parser.add_argument("--bundle-version", default="0.1.0", help="version of the published bundle")
 
 
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         progress=_say,
     )
     if args.publish:
-        publish.publish_run(args.out, args.publish, version=args.bundle_version)
+        publish.publish_run(args.out, args.publish, version=args.bundle_version, image_run=args.fuse_with)
     _common.write_json(metrics, args.json)
     return 0
 

@@ -33,8 +33,8 @@ class Scored:
     abstained: NDArray[np.bool_]
     ungradable: NDArray[np.bool_]
 
-    def where(self, chosen: NDArray[np.bool_]) -> "Scored":
-        """Return the photographs where ``chosen`` (n,) is True."""
+    def where(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Scored":
+        """Return the photographs where ``chosen`` (n,) is True, or those at the positions it lists."""
         return Scored(
             classes=self.classes,
             labels=self.labels[chosen],

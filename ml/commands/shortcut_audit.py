@@ -1,0 +1,53 @@
+"""``shortcut-audit``: the models against a baseline that sees only frame and mean colour (mistake D13)."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ml.commands import _common
+
+HELP = "compare the classifier with a baseline of aspect, black share and mean colour"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--manifest", type=Path, help="CSV of labelled photographs; with --root")
+    parser.add_argument("--root", type=Path, help="directory the manifest's files are relative to")
+    parser.add_argument(
+        "--predictions", type=Path, help="audit stored predictions instead (default: the image bundle's held-out ones)"
+    )
+    parser.add_argument("--path", choices=("image", "vessel", "fused"), default="image", help="default: %(default)s")
+    parser.add_argument("--bundles", type=Path, metavar="DIR", help="directory of bundles (default: the ones in use)")
+    parser.add_argument("--source", action="append", help="only this source; may be given again")
+    parser.add_argument("--fold", action="append", type=int, help="only this fold5; may be given again")
+    parser.add_argument("--quality", action="append", help="only labels of this quality, such as strong")
+    parser.add_argument("--headline-source", default="ODIR-5K", help="must be beaten (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Audit; return 0 only if the model beats the baseline within the headline source."""
+    from ml.evaluation import predictions, shortcut
+
+    if args.manifest and args.root:
+        from ml.commands.evaluate_classifier import select
+        from ml.evaluation.scoring import ManifestScorer, ScoredPath
+
+        result = ManifestScorer(ScoredPath(args.path), model_dir=args.bundles).score(select(args), args.root)
+        scored, shortcuts = result.scored, result.shortcuts
+    else:
+        _, scored, shortcuts = predictions.read(args.predictions or _stored(args.bundles))
+    figures = shortcut.audit(scored, shortcuts, seed=args.seed)
+    _common.write_json(figures, args.json)
+    for source, row in figures["per_source"].items():
+        sys.stderr.write(
+            f"{source}: n {row['n']}, frame and colour {row['baseline_macro_auc']}, model {row['model_macro_auc']}\n"
+        )
+    headline = figures["per_source"].get(args.headline_source)
+    return 0 if headline is None or headline["model_beats_baseline"] else 1
+
+
+def _stored(model_dir: Path | None) -> Path:
+    from ml import bundle as bundles
+    from ml.classification.publish import HELD_OUT_FILE
+
+    return (model_dir or bundles.default_model_dir()) / bundles.DISEASE_CLASSIFICATION / HELD_OUT_FILE
