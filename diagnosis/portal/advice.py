@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from diagnosis.models import Diagnosis, DiseaseClass, Outcome
+from diagnosis.models import Diagnosis, DiseaseClass, Outcome, Review, Verdict
 
 Text = str | Promise
 
@@ -115,14 +115,21 @@ _INDETERMINATE = Advice(
 )
 _UNGRADABLE = Advice(
     steps=(
-        _("Retake the photograph now, while the patient is here; the tip below says what to change."),
+        _("Retake the photograph now, while the patient is here; the note about the photograph says what to change."),
         _("If three attempts fail, refer for an examination: the eye was not screened."),
     ),
 )
 
 
-def for_result(diagnosis: Diagnosis) -> Advice | None:
-    """Return the advice for this outcome and class alone; None while there is no result."""
+def for_result(diagnosis: Diagnosis, review: Review | None = None) -> Advice | None:
+    """Return the advice for this outcome and class alone; None while there is no result.
+
+    Args:
+        diagnosis: The result.
+        review: The review in force; a clinician's differing word stands before the model's.
+    """
+    if review is not None and review.verdict != Verdict.AGREE:
+        return _BY_CLASS[review.label] if review.label else _UNGRADABLE
     if diagnosis.outcome == Outcome.FINDING:
         return _BY_CLASS[diagnosis.prediction]
     return {Outcome.INDETERMINATE: _INDETERMINATE, Outcome.UNGRADABLE: _UNGRADABLE}.get(diagnosis.outcome)

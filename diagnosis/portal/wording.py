@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from diagnosis.lifecycle import Status
-from diagnosis.models import Diagnosis, DiseaseClass, Outcome, Verdict
+from diagnosis.models import Diagnosis, DiseaseClass, Outcome, Review, Verdict
 
 Text = str | Promise
 
@@ -197,12 +197,25 @@ _JOBS: dict[str, Statement] = {
 }
 
 
-def describe_review(verdict: str, label: str) -> Text:
+def in_force(diagnosis: Diagnosis, review: Review | None) -> Statement:
+    """Return what holds now: a clinician's differing word stands before the model's statement."""
+    if review is None or review.verdict == Verdict.AGREE:
+        return describe(diagnosis)
+    if review.verdict == Verdict.UNGRADABLE:
+        return _ungradable(diagnosis)
+    name = DiseaseClass(review.label).label
+    tone = Tone.CLEAR if review.label == DiseaseClass.NORMAL else Tone.SUSPECT
+    return Statement(
+        tone=tone, short=name, headline=name, explanation=_("This is the word of the clinician who signed.")
+    )
+
+
+def describe_review(review: Review) -> Text:
     """Return a signed verdict in words."""
-    if verdict == Verdict.UNGRADABLE:
+    if review.verdict == Verdict.UNGRADABLE:
         return _("Not gradable")
-    name = FINDINGS_IN_LISTS.get(label, label)
-    if verdict == Verdict.AGREE:
+    name = DiseaseClass(review.label).label
+    if review.verdict == Verdict.AGREE:
         return _("Agrees: %(finding)s") % {"finding": name}
     return _("Changed to: %(finding)s") % {"finding": name}
 

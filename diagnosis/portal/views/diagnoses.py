@@ -124,7 +124,6 @@ class DiagnosisView(PortalView):
             "image": diagnosis.image,
             "statement": wording.describe(diagnosis),
             "steps": steps_of(diagnosis),
-            "advice": advice.for_result(diagnosis),
             "reasons": wording.quality_reasons(diagnosis.quality or diagnosis.image.quality),
             "classes": comparison(diagnosis),
             "related": related(diagnosis),
@@ -132,16 +131,20 @@ class DiagnosisView(PortalView):
             "may_rerun": diagnosis.is_finished and access.may(request.user, Capability.WRITE_DIAGNOSES),
         }
         if diagnosis.status == Status.SUCCEEDED:
-            context["reviews"] = self._reviews(request, diagnosis)
+            signed = self._reviews(request, diagnosis)
+            latest = signed[0] if signed else None
+            context["reviews"] = [(review, wording.describe_review(review)) for review in signed]
+            context["in_force"] = wording.in_force(diagnosis, latest)
+            context["is_changed"] = latest is not None and latest.verdict != Verdict.AGREE
+            context["advice"] = advice.for_result(diagnosis, latest)
             if access.may(request.user, Capability.WRITE_REVIEWS):
                 context["review_form"] = form or ReviewForm(can_agree=bool(diagnosis.prediction))
         return render(request, "portal/diagnosis.html", context, status=422 if form and form.errors else 200)
 
-    def _reviews(self, request: PortalRequest, diagnosis: Diagnosis) -> list[tuple[Review, str | Promise]]:
+    def _reviews(self, request: PortalRequest, diagnosis: Diagnosis) -> list[Review]:
         if not access.may(request.user, Capability.READ_REVIEWS):
             return []
-        signed = diagnosis.reviews.select_related("reviewer")
-        return [(review, wording.describe_review(review.verdict, review.label)) for review in signed]
+        return list(diagnosis.reviews.select_related("reviewer"))
 
 
 class DiagnosisDetailView(DiagnosisView):

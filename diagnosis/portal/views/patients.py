@@ -17,11 +17,10 @@ from diagnosis import audit
 from diagnosis.access import Capability
 from diagnosis.errors import DiagnosisError
 from diagnosis.models import Diagnosis, FundusImage, Laterality, Patient
-from diagnosis.portal import searches, wording
+from diagnosis.portal import searches
 from diagnosis.portal.forms import PatientForm
 from diagnosis.portal.views.base import PortalRequest, PortalView
-from diagnosis.portal.views.worklist import found_patients
-from diagnosis.portal.wording import Statement
+from diagnosis.portal.views.worklist import Row, found_patients, reviews_in_force, row_of
 from diagnosis.services import patients
 
 PAGE_SIZE = 30
@@ -33,8 +32,7 @@ class TimelineEntry:
     """A photograph, and what its latest analysis says."""
 
     image: FundusImage
-    diagnosis: Diagnosis | None
-    statement: Statement | None
+    row: Row | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,9 +55,7 @@ def timeline(images: Iterable[FundusImage]) -> list[Visit]:
         day = timezone.localtime(image.taken_at).date()
         visit = visits.setdefault(day, Visit(day=day))
         diagnosis = next(iter(image.newest_first), None)
-        entry = TimelineEntry(
-            image=image, diagnosis=diagnosis, statement=wording.describe(diagnosis) if diagnosis else None
-        )
+        entry = TimelineEntry(image=image, row=row_of(diagnosis) if diagnosis else None)
         (visit.right if image.laterality == Laterality.RIGHT else visit.left).append(entry)
     return list(visits.values())
 
@@ -163,7 +159,9 @@ class PatientDetailView(PortalView):
         """Show the latest visits; the reading is audited."""
         patient = get_object_or_404(Patient.objects.visible_to(request.user).select_related("clinic"), pk=patient_id)
         newest_first = Prefetch(
-            "diagnoses", queryset=Diagnosis.objects.order_by("-created_at", "-id"), to_attr="newest_first"
+            "diagnoses",
+            queryset=Diagnosis.objects.order_by("-created_at", "-id").prefetch_related(reviews_in_force()),
+            to_attr="newest_first",
         )
         images = patient.images.prefetch_related(newest_first).order_by("-created_at", "-id")[:TIMELINE_IMAGES]
         audit.record("patient.viewed", acting_user=request.user, subject=patient)

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import Q
+from django.db.models import Prefetch, Q
 from django.forms import DateField
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -19,11 +19,12 @@ from django.utils.translation import gettext_lazy as _
 from diagnosis import lifecycle
 from diagnosis.access import Capability
 from diagnosis.lifecycle import ReportStatus, Status
-from diagnosis.models import Diagnosis, Outcome, Patient, User
+from diagnosis.models import Diagnosis, Outcome, Patient, Review, User, Verdict
 from diagnosis.models.diagnoses import DiagnosisQuerySet
 from diagnosis.models.patients import PatientQuerySet
 from diagnosis.portal import searches, wording
 from diagnosis.portal.views.base import PortalRequest, PortalView
+from diagnosis.portal.wording import Statement
 
 PAGE_SIZE = 25
 BIRTH_DATE_FORMATS = ["%Y-%m-%d", "%d-%b-%Y", "%d.%m.%Y", "%d/%m/%Y"]
@@ -44,6 +45,37 @@ class Page:
 
     rows: list[Any]
     following: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A diagnosis in a list, with what holds of it now.
+
+    Attributes:
+        diagnosis: With patient, photograph and ``reviews_in_force``.
+        statement: The model's, or the clinician's where it differs.
+        model_statement: The model's, only where a clinician's differs.
+    """
+
+    diagnosis: Diagnosis
+    statement: Statement
+    model_statement: Statement | None
+
+
+def reviews_in_force() -> Prefetch:
+    """Load for each diagnosis the one review that nobody superseded, as ``reviews_in_force``."""
+    return Prefetch("reviews", queryset=Review.objects.filter(superseded_by__isnull=True), to_attr="reviews_in_force")
+
+
+def row_of(diagnosis: Diagnosis) -> Row:
+    """Return the row of a diagnosis whose reviews were loaded."""
+    review = next(iter(diagnosis.reviews_in_force), None)
+    is_changed = review is not None and review.verdict != Verdict.AGREE
+    return Row(
+        diagnosis=diagnosis,
+        statement=wording.in_force(diagnosis, review),
+        model_statement=wording.describe(diagnosis) if is_changed else None,
+    )
 
 
 def filtered(diagnoses: DiagnosisQuerySet, *, name: str, user: User) -> DiagnosisQuerySet:
@@ -108,13 +140,13 @@ class WorklistView(PortalView):
         chosen = chosen if chosen in FILTERS else "all"
         token = request.GET.get("search", "")
         text = searches.recall(request.session, token)
-        diagnoses = Diagnosis.objects.visible_to(request.user).with_subject().select_related("requested_by")
+        diagnoses = Diagnosis.objects.visible_to(request.user).with_subject().prefetch_related(reviews_in_force())
         diagnoses = filtered(diagnoses, name=chosen, user=request.user)
         if text:
             diagnoses = diagnoses.filter(patient__in=found_patients(request.user, text))
         page = page_before(diagnoses, request.GET.get("before", ""))
         context = {
-            "rows": [(diagnosis, wording.describe(diagnosis)) for diagnosis in page.rows],
+            "rows": [row_of(diagnosis) for diagnosis in page.rows],
             "following": page.following,
             "is_first_page": not request.GET.get("before"),
             "filters": FILTERS,
