@@ -1,0 +1,131 @@
+"""The OpenAPI document: complete, valid, and what the API really does."""
+
+import jsonschema
+import pytest
+from django.core.management import call_command
+from drf_spectacular.generators import SchemaGenerator
+
+from tests import factories
+from tests.api.client import SUBMIT
+
+OPERATIONS = {
+    ("/api/v1/patients/", "get"),
+    ("/api/v1/patients/", "post"),
+    ("/api/v1/patients/{patient_id}/", "get"),
+    ("/api/v1/patients/{patient_id}/", "patch"),
+    ("/api/v1/diagnoses/", "get"),
+    ("/api/v1/diagnoses/segment-classify/", "post"),
+    ("/api/v1/diagnoses/classify/", "post"),
+    ("/api/v1/diagnoses/{diagnosis_id}/", "get"),
+    ("/api/v1/diagnoses/{diagnosis_id}/cancel/", "post"),
+    ("/api/v1/diagnoses/{diagnosis_id}/rerun/", "post"),
+    ("/api/v1/diagnoses/{diagnosis_id}/artifacts/{name}/", "get"),
+    ("/api/v1/diagnoses/{diagnosis_id}/reviews/", "get"),
+    ("/api/v1/diagnoses/{diagnosis_id}/reviews/", "post"),
+    ("/api/v1/models/", "get"),
+}
+
+
+@pytest.fixture(scope="module")
+def document():
+    return SchemaGenerator().get_schema(request=None, public=True)
+
+
+def validate(document, path, method, answer):
+    """Check an answer against what the document says of it."""
+    content = document["paths"][path][method]["responses"][str(answer.status_code)]["content"]
+    schema = content[answer["Content-Type"]]["schema"]
+    whole = {**schema, "components": document["components"]}
+    jsonschema.validate(answer.json(), whole, format_checker=jsonschema.FormatChecker())
+
+
+def test_the_document_is_valid_and_without_warnings(tmp_path):
+    call_command(
+        "spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "schema.yml"), skip_checks=True
+    )
+
+    assert (tmp_path / "schema.yml").read_text().startswith("openapi: 3.1")
+
+
+def test_it_describes_exactly_these_operations(document):
+    assert {(path, method) for path, methods in document["paths"].items() for method in methods} == OPERATIONS
+
+
+def test_every_operation_says_who_may_what_comes_back_and_how_it_is_refused(document):
+    for path, method in OPERATIONS:
+        operation = document["paths"][path][method]
+        assert operation["summary"]
+        assert operation["description"]
+        assert {"bearerToken": []} in operation["security"]
+        assert any(status.startswith("2") for status in operation["responses"])
+        assert {"401", "403", "429", "500", "503"} <= operation["responses"].keys()
+        for status in (status for status in operation["responses"] if status >= "400"):
+            (content,) = operation["responses"][status]["content"].items()
+            assert content[0] == "application/problem+json"
+            assert content[1]["examples"]
+
+
+def test_the_promised_body_is_the_described_body(document):
+    described = document["components"]["schemas"]["Diagnosis"]
+
+    assert set(described["required"]) == set(described["properties"])
+
+
+@pytest.mark.usefixtures("models_present", "accepted_photograph", "rung")
+def test_answers_fit_the_document(document, clinician, patient, queued, finished):
+    ungradable = factories.finished_diagnosis(
+        image__patient=patient,
+        outcome="ungradable",
+        prediction="",
+        probabilities=None,
+        image_path=None,
+        vessel_path=None,
+        agreement=None,
+        quality={"gradable": False, "score": 0.1, "reasons": ["too_dark"]},
+    )
+    one = "/api/v1/diagnoses/{diagnosis_id}/"
+    for diagnosis in (queued, finished, ungradable):
+        validate(document, one, "get", clinician.get(f"/api/v1/diagnoses/{diagnosis.pk}/"))
+    for name in SUBMIT:
+        validate(document, f"/api/v1/diagnoses/{name}/", "post", clinician.submit(patient, endpoint=name))
+        validate(document, f"/api/v1/diagnoses/{name}/", "post", clinician.submit(patient, b"", endpoint=name))
+    validate(document, "/api/v1/diagnoses/", "get", clinician.get("/api/v1/diagnoses/?page_size=2"))
+    validate(document, "/api/v1/diagnoses/", "get", clinician.get("/api/v1/diagnoses/?status=x"))
+    person = "/api/v1/patients/{patient_id}/"
+    validate(document, "/api/v1/patients/", "get", clinician.get("/api/v1/patients/"))
+    validate(document, person, "get", clinician.get(f"/api/v1/patients/{patient.pk}/"))
+    validate(document, person, "patch", clinician.patch(f"/api/v1/patients/{patient.pk}/", {"sex": "other"}))
+    reviews = f"/api/v1/diagnoses/{finished.pk}/reviews/"
+    validate(document, one + "reviews/", "post", clinician.post(reviews, {"verdict": "ungradable"}))
+    validate(document, one + "reviews/", "get", clinician.get(reviews))
+    validate(document, one + "cancel/", "post", clinician.post(f"/api/v1/diagnoses/{queued.pk}/cancel/"))
+    validate(document, one + "cancel/", "post", clinician.post(f"/api/v1/diagnoses/{queued.pk}/cancel/"))
+    validate(document, one + "rerun/", "post", clinician.post(f"/api/v1/diagnoses/{queued.pk}/rerun/"))
+    validate(document, "/api/v1/models/", "get", clinician.get("/api/v1/models/"))
+
+
+class TestPages:
+    """The document and Swagger UI over HTTP, without signing in."""
+
+    @pytest.mark.parametrize(
+        "accept", ["application/vnd.oai.openapi+json", "application/json", "application/yaml", "*/*"]
+    )
+    def test_the_document_is_served(self, db, client, accept):
+        answer = client.get("/api/schema/", headers={"Accept": accept})
+
+        assert answer.status_code == 200
+        assert b"3.1" in answer.content[:60]
+
+    def test_the_page_asks_nobody_else_and_fits_the_policy(self, db, client):
+        page = client.get("/api/docs/")
+        script = client.get("/api/docs/?script=")
+
+        html = page.content.decode()
+        assert page.status_code == script.status_code == 200
+        assert "<style" not in html
+        assert "http://" not in html
+        assert "https://" not in html
+        assert html.count("<script") == html.count("<script src=")
+        assert script["Content-Type"].startswith("application/javascript")
+        assert "/api/schema/" in script.content.decode()
+        assert "unsafe" not in page["Content-Security-Policy"]

@@ -1,0 +1,511 @@
+"""Sending photographs: what is taken, what is refused and how, and what a repeated key gets."""
+
+import io
+import json
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection, connections
+from django.utils import timezone
+
+from diagnosis import inference
+from diagnosis.api import parsers
+from diagnosis.errors import ModelUnavailableError, StorageFullError
+from diagnosis.models import AuditEvent, Diagnosis, FundusImage, IdempotencyKey, Role
+from ml.imaging import intake as decoding
+from ml.imaging import io as decoder
+from tests import corpus, factories
+from tests.api.client import SUBMIT, assert_problem
+from tests.support import require
+
+pytestmark = pytest.mark.usefixtures("models_present", "rung")
+MODES = {"segment-classify": "segment_classify", "classify": "classify"}
+# What the contract answers with, by code.
+STATUS = {
+    "file_missing": 400,
+    "file_empty": 400,
+    "file_too_large": 413,
+    "file_type_unsupported": 415,
+    "file_type_mismatch": 422,
+    "image_truncated": 422,
+    "image_undecodable": 422,
+    "image_too_many_pixels": 422,
+    "image_too_small": 422,
+    "image_aspect": 422,
+    "image_animated": 422,
+    "image_colour_mode": 422,
+    "image_bit_depth": 422,
+}
+REFUSED = {case.name: case for case in corpus.refused()}
+# One case of each code, for the runs through the real decoding child.
+ONE_OF_EACH = {case.code: case for case in corpus.refused()}
+
+
+@pytest.fixture
+def decoded_here(monkeypatch):
+    """Decode in this process: the same decoder without the second that a child takes."""
+
+    def inspect(data, *, declared_type=None, file_name=None):
+        decoder.read_photograph(data, declared_type=declared_type, file_name=file_name)
+        raise AssertionError("the corpus says that this file is refused")
+
+    monkeypatch.setattr(decoding, "inspect_isolated", inspect)
+
+
+def raw(user, endpoint, body, *, content_type, **headers):
+    return user.client.generic("POST", f"/api/v1/diagnoses/{endpoint}/", body, content_type=content_type, **headers)
+
+
+def multipart(parts, boundary="boundary"):
+    """Encode (headers, content) parts without any escaping."""
+    lines = [f"--{boundary}\r\n{head}\r\n\r\n".encode() + content + b"\r\n" for head, content in parts]
+    return b"".join(lines) + f"--{boundary}--\r\n".encode()
+
+
+def field(name, value):
+    return f'Content-Disposition: form-data; name="{name}"', value.encode()
+
+
+def files(settings):
+    return [path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file()]
+
+
+def assert_nothing_stored(settings, *, code):
+    assert not FundusImage.objects.exists()
+    assert not Diagnosis.objects.exists()
+    assert not IdempotencyKey.objects.exists()
+    assert files(settings) == []
+    trace = AuditEvent.objects.exclude(action="token.issued").get()
+    assert (trace.action, trace.details) == ("image.refused", {"code": code})
+
+
+@pytest.mark.usefixtures("accepted_photograph")
+class TestAccepted:
+    """Photographs that are taken."""
+
+    @pytest.mark.parametrize("endpoint", SUBMIT)
+    @pytest.mark.parametrize("named_by", ["patient", "mrn"])
+    def test_a_photograph_is_202_with_its_address(self, ehr, patient, endpoint, named_by):
+        named = {"mrn": patient.mrn.lower()} if named_by == "mrn" else {}
+
+        answer = ehr.submit(None if named else patient, endpoint=endpoint, laterality="L", **named)
+
+        body = answer.json()
+        diagnosis = Diagnosis.objects.get()
+        assert answer.status_code == 202
+        assert answer["Location"] == body["links"]["self"] == f"http://testserver/api/v1/diagnoses/{diagnosis.pk}/"
+        assert answer["Retry-After"] == "1"
+        assert body["id"] == str(diagnosis.pk)
+        assert (body["mode"], body["status"], body["laterality"]) == (MODES[endpoint], "queued", "L")
+        assert body["patient"] == str(patient.pk)
+        assert body["outcome"] is None
+        assert diagnosis.requested_by == ehr.user
+        assert ehr.get(answer["Location"]).json() == body
+
+    def test_optional_fields_are_kept(self, ehr, patient):
+        body = ehr.submit(patient, captured_at="2026-01-02T03:04:05+02:00", external_id="order-1", device="X").json()
+
+        image = FundusImage.objects.get()
+        assert body["external_id"] == "order-1"
+        assert body["captured_at"] == "2026-01-02T01:04:05Z"
+        assert image.device == "X"
+
+    def test_the_file_name_is_stored_nowhere(self, ehr, patient, settings):
+        ehr.submit(patient, file_name="Ada_Lovelace_1815.jpg")
+
+        assert "Ada_Lovelace" not in json.dumps(list(FundusImage.objects.values()), default=str)
+        assert [path for path in files(settings) if "Ada" in path.name] == []
+
+    def test_fields_that_are_not_the_clients_are_ignored(self, ehr, patient, stranger):
+        forged = {"id": str(uuid.uuid4()), "clinic": str(stranger.user.clinic_id), "status": "succeeded"}
+
+        body = ehr.submit(patient, **forged).json()
+
+        diagnosis = Diagnosis.objects.get()
+        assert body["id"] != forged["id"]
+        assert diagnosis.clinic == patient.clinic
+        assert diagnosis.status == "queued"
+
+    def test_the_same_picture_of_another_patient_is_409_unless_overridden(self, ehr, clinician, patient, clinic):
+        other = factories.PatientFactory(clinic=clinic)
+        ehr.submit(patient)
+
+        refused = ehr.submit(other)
+        not_allowed = ehr.submit(other, allow_duplicate="true")
+        overridden = clinician.submit(other, allow_duplicate="true")
+
+        assert_problem(refused, 409, "image_of_another_patient")
+        assert_problem(not_allowed, 403, "permission_denied")
+        assert overridden.status_code == 202
+        assert AuditEvent.objects.filter(details__duplicate_allowed=True).count() == 1
+
+    def test_the_same_picture_of_the_other_eye_is_409(self, ehr, patient):
+        ehr.submit(patient, laterality="R")
+
+        assert_problem(ehr.submit(patient, laterality="L"), 409, "image_of_other_eye")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "case"),
+    [(SUBMIT[index % 2], case) for index, case in enumerate(ONE_OF_EACH.values())],
+    ids=list(ONE_OF_EACH),
+)
+def test_one_refused_file_of_each_code_through_the_real_child(ehr, patient, settings, endpoint, case):
+    answer = ehr.submit(patient, case.data, endpoint=endpoint, file_name=case.file_name, content_type=case.content_type)
+
+    document = assert_problem(answer, STATUS[case.code], case.code)
+    assert document["errors"][0]["pointer"] == "/image"
+    assert_nothing_stored(settings, code=case.code)
+
+
+@pytest.mark.parametrize("endpoint", SUBMIT)
+class TestRefused:
+    """Photographs that are refused: the status, the code, and one audit row."""
+
+    @pytest.mark.usefixtures("decoded_here")
+    @pytest.mark.parametrize("name", list(REFUSED))
+    def test_every_refused_file_of_the_corpus(self, ehr, patient, settings, endpoint, name):
+        case = REFUSED[name]
+
+        answer = ehr.submit(
+            patient,
+            case.data,
+            endpoint=endpoint,
+            file_name=case.file_name,
+            content_type=case.content_type,
+            headers={"Idempotency-Key": "k"},
+        )
+
+        assert_problem(answer, STATUS[case.code], case.code)
+        assert_nothing_stored(settings, code=case.code)
+
+    @pytest.mark.parametrize("image", [None, "text", ""])
+    def test_no_file(self, ehr, patient, settings, endpoint, image):
+        body = {"patient": str(patient.pk), "laterality": "R"} | ({} if image is None else {"image": image})
+
+        answer = ehr.client.post(f"/api/v1/diagnoses/{endpoint}/", body, format="multipart")
+
+        assert_problem(answer, 400, "file_missing")
+        assert_nothing_stored(settings, code="file_missing")
+
+    def test_no_file_as_clients_without_files_send_forms(self, ehr, patient, endpoint):
+        answer = raw(ehr, endpoint, f"mrn={patient.mrn}", content_type="application/x-www-form-urlencoded")
+
+        assert_problem(answer, 400, "file_missing")
+
+    @pytest.mark.parametrize(
+        ("change", "pointers"),
+        [
+            ({"laterality": "left"}, ["/laterality"]),
+            ({"laterality": None}, ["/laterality"]),
+            ({"patient": "17"}, ["/patient"]),
+            ({"mrn": "x" * 65, "patient": None}, ["/mrn"]),
+            ({"patient": None}, ["/patient"]),
+            ({"mrn": "MRN-1"}, ["/patient"]),
+            ({"captured_at": "2999-01-01T00:00:00Z"}, ["/captured_at"]),
+            ({"captured_at": "0001-01-01T00:00:00+14:00"}, ["/captured_at"]),
+            ({"captured_at": "yesterday"}, ["/captured_at"]),
+            ({"external_id": "x" * 101, "device": "a\x00"}, ["/device", "/external_id"]),
+            ({"allow_duplicate": "perhaps"}, ["/allow_duplicate"]),
+        ],
+    )
+    def test_bad_fields(self, ehr, patient, settings, endpoint, change, pointers):
+        answer = ehr.submit(*[None] if "patient" in change else [patient], endpoint=endpoint, **change)
+
+        document = assert_problem(answer, 400, "validation_error")
+        assert sorted(error["pointer"] for error in document["errors"]) == pointers
+        assert not Diagnosis.objects.exists()
+        assert files(settings) == []
+
+    def test_two_files(self, ehr, patient, settings, endpoint):
+        images = [SimpleUploadedFile(f"{n}.jpg", factories.jpeg(), content_type="image/jpeg") for n in "ab"]
+
+        answer = ehr.submit(patient, endpoint=endpoint, image=images)
+
+        assert assert_problem(answer, 400, "validation_error")["errors"][0]["pointer"] == "/image"
+        assert_nothing_stored(settings, code="validation_error")
+
+    def test_unknown_patient(self, ehr, clinic, settings, endpoint):
+        by_id = ehr.submit(None, endpoint=endpoint, mrn="no such")
+
+        assert_problem(by_id, 404, "not_found")
+        assert_nothing_stored(settings, code="not_found")
+
+
+class TestBodies:
+    """Bodies that are wrong as a whole."""
+
+    @pytest.fixture
+    def fields(self, patient):
+        return [field("patient", str(patient.pk)), field("laterality", "R")]
+
+    def test_a_declared_length_beyond_reason_is_refused_without_reading(self, ehr, settings):
+        class Unreadable(io.RawIOBase):
+            def read(self, _size=-1):
+                raise AssertionError("the body was read")
+
+        answer = ehr.client.generic(
+            "POST",
+            "/api/v1/diagnoses/classify/",
+            b"",
+            content_type="multipart/form-data; boundary=b",
+            CONTENT_LENGTH=str(parsers.DRAINED_BYTES + 1),
+            **{"wsgi.input": Unreadable()},
+        )
+
+        assert_problem(answer, 413, "file_too_large")
+        assert_nothing_stored(settings, code="file_too_large")
+
+    def test_the_rest_of_a_large_body_is_dropped_piece_by_piece(self, ehr, fields, settings):
+        head = 'Content-Disposition: form-data; name="image"; filename="a.jpg"\r\nContent-Type: image/jpeg'
+        body = multipart([(head, b"\xff\xd8\xff" + bytes(settings.MAX_UPLOAD_BYTES)), *fields])
+        kept = []
+        handler = parsers.PhotographUploadHandler.receive_data_chunk
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                parsers.PhotographUploadHandler,
+                "receive_data_chunk",
+                lambda self, data, start: (kept.append(len(data)), handler(self, data, start))[1],
+            )
+            answer = raw(ehr, "classify", body, content_type="multipart/form-data; boundary=boundary")
+
+        assert_problem(answer, 413, "file_too_large")
+        assert sum(kept[:-1]) <= settings.MAX_UPLOAD_BYTES
+        assert max(kept) <= 128 * 1024
+
+    def test_many_files_together_are_limited_like_one(self, ehr, fields, monkeypatch, settings):
+        settings.MAX_UPLOAD_BYTES = 1000
+        heads = [f'Content-Disposition: form-data; name="f{n}"; filename="a.jpg"' for n in range(3)]
+        body = multipart([*[(head, bytes(400)) for head in heads], *fields])
+
+        answer = raw(ehr, "classify", body, content_type="multipart/form-data; boundary=boundary")
+
+        assert_problem(answer, 413, "file_too_large")
+
+    @pytest.mark.parametrize(
+        ("body", "content_type", "status", "code"),
+        [
+            (b"{}", "application/json", 415, "unsupported_media_type"),
+            (b"x", "text/plain", 415, "unsupported_media_type"),
+            (b"x", "image/jpeg", 415, "unsupported_media_type"),
+            (b"x", "", 415, "unsupported_media_type"),
+            (b"x", "multipart/mixed; boundary=b", 415, "unsupported_media_type"),
+            (b"x", "multipart/form-data", 400, "parse_error"),
+            (b"x", "multipart/form-data; boundary=", 400, "parse_error"),
+            (b"x", "multipart/form-data; boundary=\xe4", 400, "parse_error"),
+            (b"x", "multipart/form-data; boundary=" + "b" * 300, 400, "parse_error"),
+            (b"no parts at all", "multipart/form-data; boundary=b", 400, "file_missing"),
+            (b"", "multipart/form-data; boundary=b", 400, "file_missing"),
+            (b"", "", 400, "file_missing"),
+            (b"\xff\xfe\x00" * 999, "multipart/form-data; boundary=b; charset=utf-16", 400, "file_missing"),
+        ],
+    )
+    def test_a_body_that_is_no_form(self, ehr, body, content_type, status, code):
+        content_type = content_type if isinstance(content_type, str) else content_type.decode("latin-1")
+
+        assert_problem(raw(ehr, "classify", body, content_type=content_type), status, code)
+
+    def test_two_thousand_fields(self, ehr):
+        body = multipart([field(f"f{n}", "x") for n in range(2001)])
+
+        answer = raw(ehr, "classify", body, content_type="multipart/form-data; boundary=boundary")
+
+        assert_problem(answer, 400, "too_many_fields")
+
+    def test_a_huge_text_field(self, ehr):
+        body = multipart([field("external_id", "x" * 1_100_000)])
+
+        answer = raw(ehr, "classify", body, content_type="multipart/form-data; boundary=boundary")
+
+        assert_problem(answer, 413, "body_too_large")
+
+    def test_undecodable_base64(self, ehr, fields):
+        head = 'Content-Disposition: form-data; name="image"; filename="a.jpg"\r\nContent-Transfer-Encoding: base64'
+        body = multipart([(head, b"abc"), *fields])
+
+        answer = raw(ehr, "classify", body, content_type="multipart/form-data; boundary=boundary")
+
+        assert_problem(answer, 400, "parse_error")
+
+    @pytest.mark.usefixtures("accepted_photograph")
+    @pytest.mark.parametrize("name", [*corpus.ODD_NAMES, "a;b.jpg", "%00.jpg", "\u0001.jpg", ".jpg"])
+    def test_odd_file_names_do_no_harm(self, ehr, fields, settings, name):
+        head = f'Content-Disposition: form-data; name="image"; filename="{name}"\r\nContent-Type: image/jpeg'
+        body = multipart([(head, factories.jpeg()), *fields])
+
+        answer = raw(ehr, "classify", body, content_type="multipart/form-data; boundary=boundary")
+
+        assert answer.status_code in (202, 400)
+        assert "Set-Cookie" not in answer
+        assert all(path.is_relative_to(settings.MEDIA_ROOT) for path in files(settings))
+
+    @pytest.mark.parametrize(
+        ("body", "content_type", "status", "code"),
+        [
+            (b"[" * 100_000, "application/json", 400, "parse_error"),
+            (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "application/json", 400, "parse_error"),
+            (b"{", "application/json", 400, "parse_error"),
+            (b"\xff\xfe", "application/json", 400, "parse_error"),
+            (b'{"mrn": NaN}', "application/json", 400, "parse_error"),
+            (b'{"mrn": ' + b"9" * 5000 + b"}", "application/json", 400, "parse_error"),
+            (b"{}", "application/json; charset=bz2_codec", 400, "parse_error"),
+            (b"[]", "application/json", 400, "validation_error"),
+            (b"null", "application/json", 400, "validation_error"),
+            (b'"x"', "application/json", 400, "validation_error"),
+            (b"", "application/json", 400, "validation_error"),
+            (b'{"mrn": "' + b"x" * 1_100_000 + b'"}', "application/json", 413, "body_too_large"),
+            (b"mrn=1", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
+            (b"{}", "text/plain", 415, "unsupported_media_type"),
+        ],
+    )
+    def test_json_that_is_wrong_as_a_whole(self, ehr, body, content_type, status, code):
+        answer = ehr.client.generic("POST", "/api/v1/patients/", body, content_type=content_type)
+
+        assert_problem(answer, status, code)
+
+
+class TestUnavailable:
+    """What the server lacks is told, and nothing is stored."""
+
+    @pytest.mark.usefixtures("accepted_photograph")
+    def test_no_room(self, ehr, patient, monkeypatch, settings):
+        from diagnosis import storage
+
+        def full(*_args):
+            raise StorageFullError
+
+        monkeypatch.setattr(storage, "write_durably", full)
+
+        assert_problem(ehr.submit(patient), 507, "storage_full")
+        assert not Diagnosis.objects.exists()
+
+    @pytest.mark.usefixtures("accepted_photograph")
+    def test_a_full_queue(self, ehr, patient, settings):
+        settings.QUEUE_DEPTH_LIMIT = 0
+
+        answer = ehr.submit(patient)
+
+        assert_problem(answer, 503, "queue_full")
+        assert answer["Retry-After"] == "60"
+
+    def test_models_that_do_not_match(self, ehr, patient, monkeypatch):
+        def swapped():
+            raise ModelUnavailableError
+
+        monkeypatch.setattr(inference, "bundles", swapped)
+
+        answer = ehr.submit(patient)
+
+        assert_problem(answer, 503, "model_unavailable")
+        assert int(answer["Retry-After"]) > 0
+
+
+@pytest.mark.usefixtures("accepted_photograph")
+class TestIdempotency:
+    """Idempotency-Key."""
+
+    def send(self, user, patient, key, data=None, **fields):
+        return user.submit(patient, data, headers={"Idempotency-Key": key}, **fields)
+
+    def test_the_same_key_and_body_get_the_first_answer(self, ehr, patient, rung, django_capture_on_commit_callbacks):
+        with django_capture_on_commit_callbacks(execute=True):
+            first, second = self.send(ehr, patient, "k"), self.send(ehr, patient, "k")
+
+        assert first.status_code == second.status_code == 202
+        assert first.json() == second.json()
+        assert first["Location"] == second["Location"]
+        assert "Idempotency-Replayed" not in first
+        assert second["Idempotency-Replayed"] == "true"
+        assert rung == [first.json()["id"]]
+
+    @pytest.mark.parametrize(
+        "change", [{"data": factories.jpeg(97, 80)}, {"laterality": "L"}, {"external_id": "x"}, {"endpoint": "x"}]
+    )
+    def test_the_same_key_with_another_body_is_422(self, ehr, patient, change):
+        self.send(ehr, patient, "k")
+        if "endpoint" in change:
+            change = {"endpoint": "segment-classify"}
+
+        assert_problem(self.send(ehr, patient, "k", **change), 422, "idempotency_key_reused")
+        assert Diagnosis.objects.count() == 1
+
+    def test_while_the_first_is_being_accepted_it_is_409(self, ehr, patient):
+        self.send(ehr, patient, "k")
+        IdempotencyKey.objects.update(diagnosis=None, reserved_at=timezone.now())
+
+        answer = self.send(ehr, patient, "k")
+
+        assert_problem(answer, 409, "idempotency_in_progress")
+        assert answer["Retry-After"] == "1"
+
+    def test_keys_of_two_principals_are_two_keys(self, ehr, clinician, patient):
+        ids = {self.send(user, patient, "k").json()["id"] for user in (ehr, clinician)}
+
+        assert len(ids) == 2
+
+    def test_a_refused_request_frees_its_key(self, ehr, patient, clinic):
+        factories.FundusImageFactory(patient__clinic=clinic, content=factories.jpeg())
+
+        refused = self.send(ehr, patient, "k")
+        corrected = self.send(ehr, patient, "k", factories.jpeg(99, 99))
+
+        assert refused.status_code == 409
+        assert corrected.status_code == 202
+
+    @pytest.mark.parametrize("key", ["", "x" * 256, "\x01", "a\tb"])
+    def test_a_key_that_is_none_is_400(self, ehr, patient, key):
+        document = assert_problem(self.send(ehr, patient, key), 400, "validation_error")
+
+        assert document["errors"][0]["pointer"] == "/Idempotency-Key"
+
+
+@pytest.mark.usefixtures("accepted_photograph")
+@pytest.mark.django_db(transaction=True)
+def test_twenty_posts_at_once_with_one_key_make_one_diagnosis(ehr, patient):
+    require(connection.vendor == "postgresql", "concurrent requests are tried on PostgreSQL (DATABASE_URL)")
+
+    def send(_):
+        try:
+            return ehr.submit(patient, headers={"Idempotency-Key": "k"})
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(send, range(20)))
+
+    assert {answer.status_code for answer in answers} <= {202, 409}
+    assert Diagnosis.objects.count() == 1
+    assert {answer.json()["id"] for answer in answers if answer.status_code == 202} == {str(Diagnosis.objects.get().pk)}
+
+
+def test_a_real_upload_is_re_encoded_and_keeps_nothing_private(ehr, patient, settings):
+    case = next(case for case in corpus.good() if case.name == "exif_private")
+
+    answer = ehr.submit(patient, case.data, file_name=case.file_name, content_type=case.content_type)
+
+    assert answer.status_code == 202, answer.content
+    (stored,) = files(settings)
+    assert stored.read_bytes() != case.data
+    assert corpus.SECRET.encode() not in stored.read_bytes()
+
+
+def test_a_dicom_of_the_other_eye_is_422(ehr, patient):
+    data = corpus.dicom(Laterality="L")
+
+    answer = ehr.submit(patient, data, file_name="p.dcm", content_type="application/dicom", laterality="R")
+
+    assert_problem(answer, 422, "dicom_laterality_mismatch")
+    assert not Diagnosis.objects.exists()
+
+
+def test_a_mrn_of_two_clinics_is_ambiguous_for_a_platform_administrator(api_user, patient):
+    factories.PatientFactory(mrn=patient.mrn)
+    administrator = api_user(Role.PLATFORM_ADMIN, clinic=None)
+
+    document = assert_problem(administrator.submit(None, mrn=patient.mrn), 400, "validation_error")
+
+    assert document["errors"][0]["pointer"] == "/mrn"
