@@ -11,15 +11,18 @@ from diagnosis.errors import ModelUnavailableError
 
 @register(Tags.files)
 def bundles_match_their_hashes(**_options: Any) -> list[CheckMessage]:
-    """``diagnosis.E001``: a model bundle is missing or does not match its hashes."""
+    """``diagnosis.W002``: a model bundle is missing or does not match its hashes.
+
+    A warning, so that records can still be read and migrated; uploads are refused until it is mended.
+    """
     try:
         inference.bundles()
     except ModelUnavailableError:
         return [
-            Error(
+            Warning(
                 "A model bundle is missing or its files do not match their hashes.",
                 hint="Run `python -m ml verify-bundle` and restore the bundle it names.",
-                id="diagnosis.E001",
+                id="diagnosis.W002",
             )
         ]
     return []

@@ -93,7 +93,7 @@ class Command(BaseCommand):
             call_command("migrate", interactive=False, verbosity=0)
         call_command("collectstatic", interactive=False, verbosity=0)
         if app.conf.broker_url.startswith("embedded+"):
-            _declare_queue()
+            declare_queue()
         self._create_first_admin()
 
     def _create_first_admin(self) -> None:
@@ -178,7 +178,7 @@ def _workers(concurrency: int) -> list[Service]:
     return [*services, Service(name="sweeper", command=sweep)]
 
 
-def _declare_queue() -> None:
+def declare_queue() -> None:
     """Create the embedded broker's tables once, before several processes try to at the same time."""
     with app.connection_for_write() as broker_connection:
         app.amqp.queues[app.conf.task_default_queue].bind(broker_connection.default_channel).declare()
