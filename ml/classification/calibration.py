@@ -116,4 +116,5 @@ def fit_abstention(probabilities: NDArray[np.floating], *, coverage: float) -> A
         middle = (low + high) / 2
         kept = float(((top >= min_probability) & (margin >= middle)).mean())
         low, high = (middle, high) if kept >= coverage else (low, middle)
-    return Abstention(min_probability=round(min_probability, 4), min_margin=round(low, 4))
+    # Rounded down, so that the thresholds in the bundle abstain on no more than was asked for.
+    return Abstention(min_probability=np.floor(min_probability * 1e4) / 1e4, min_margin=np.floor(low * 1e4) / 1e4)

@@ -114,11 +114,10 @@ def fuse(image: Classification, vessel: Classification | None, rule: FusionRule)
 
 
 def _abstention(table: dict[str, Any]) -> Abstention:
-    return Abstention(
-        min_probability=float(table["min_probability"]),
-        min_margin=float(table["min_margin"]),
-        disagreement=float(table.get("disagreement", Abstention.disagreement)),
-    )
+    names = ("min_probability", "min_margin", "disagreement")
+    # One path has no threshold for disagreement.
+    values = {name: float(table[name]) for name in names if name in table or name != "disagreement"}
+    return Abstention(**values)
 
 
 def _disagree_strongly(image: Classification, vessel: Classification | None, threshold: float) -> bool:

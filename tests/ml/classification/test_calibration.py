@@ -1,0 +1,66 @@
+import math
+
+import numpy as np
+import pytest
+
+from ml.classification import calibration
+
+
+def test_softmax_by_hand_and_without_overflow():
+    assert calibration.softmax(np.log([1.0, 3.0])) == pytest.approx([0.25, 0.75])
+    assert calibration.softmax(np.array([1000.0, 0.0])) == pytest.approx([1.0, 0.0])
+    assert np.exp(calibration.log_softmax(np.array([-1000.0, -1000.0]))) == pytest.approx([0.5, 0.5])
+
+
+def test_loss_by_hand():
+    logits = np.log([[0.25, 0.75], [0.5, 0.5]])
+
+    expected = -(math.log(0.75) + math.log(0.5)) / 2
+
+    assert calibration.negative_log_likelihood(logits, np.array([1, 0])) == pytest.approx(expected)
+
+
+def test_temperature_of_logits_that_are_twice_too_sure_is_two():
+    rng = np.random.default_rng(0)
+    honest = rng.normal(size=(6000, 3)) * 2
+    labels = np.array([rng.choice(3, p=row) for row in calibration.softmax(honest)])
+
+    fitted = calibration.fit_calibration(2 * honest, labels, with_offsets=False)
+
+    assert fitted.temperature == pytest.approx(2.0, rel=0.06)
+    assert fitted.offsets.tolist() == [0, 0, 0]
+
+
+def test_offsets_undo_a_shifted_class_balance_and_sum_to_zero():
+    rng = np.random.default_rng(1)
+    honest = rng.normal(size=(6000, 3))
+    labels = np.array([rng.choice(3, p=row) for row in calibration.softmax(honest)])
+
+    fitted = calibration.fit_calibration(honest + np.array([1.5, 0, 0]), labels)
+
+    assert fitted.offsets == pytest.approx([-1.0, 0.5, 0.5], abs=0.12)
+    assert fitted.offsets.sum() == pytest.approx(0)
+
+
+def test_abstains_on_a_low_top_or_a_small_lead():
+    rule = calibration.Abstention(min_probability=0.5, min_margin=0.2)
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.45, 0.3, 0.25], [0.5, 0.4, 0.1]])
+
+    assert rule.is_unsure(probabilities).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9])
+def test_fitted_thresholds_leave_the_coverage_asked_for(coverage):
+    probabilities = np.random.default_rng(2).dirichlet(np.ones(4), size=1000)
+
+    rule = calibration.fit_abstention(probabilities, coverage=coverage)
+
+    assert 1 - rule.is_unsure(probabilities).mean() == pytest.approx(coverage, abs=0.005)
+    assert rule.min_margin > 0
+    assert rule.min_probability > 0.25
+
+
+def test_full_coverage_never_abstains():
+    probabilities = np.random.default_rng(3).dirichlet(np.ones(4), size=100)
+
+    assert not calibration.fit_abstention(probabilities, coverage=1.0).is_unsure(probabilities).any()
