@@ -61,11 +61,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _load_segmenter(args: argparse.Namespace) -> Any:
     from ml.bundle import VESSEL_SEGMENTATION, default_model_dir, load_bundle
-    from ml.segmentation.predict import VesselSegmenter
+    from ml.segmentation.predict import VesselSegmenter, settings_of
 
-    segmenter = VesselSegmenter(load_bundle(args.bundle or default_model_dir() / VESSEL_SEGMENTATION))
+    bundle = load_bundle(args.bundle or default_model_dir() / VESSEL_SEGMENTATION)
     wanted = {key: getattr(args, key) for key in ("min_diameter", "max_diameter", "flips", "precision")}
-    segmenter.settings = replace(segmenter.settings, **{k: v for k, v in wanted.items() if v is not None})
+    overrides = {key: value for key, value in wanted.items() if value is not None}
+    segmenter = VesselSegmenter(bundle, settings=replace(settings_of(bundle), **overrides))
     if args.threshold is not None:
         segmenter.threshold = args.threshold
     return segmenter

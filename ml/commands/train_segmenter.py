@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     except (OSError, ValueError, tomllib.TOMLDecodeError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    if args.publish:
+    if args.publish and metrics:
         card = args.card.read_text(encoding="utf-8") if args.card else None
         metrics |= {"bundle": publish(args.out, config, directory=args.publish, card=card).sha256}
     write_json(metrics, args.json)

@@ -62,8 +62,8 @@ def trace_centrelines(vessels: NDArray[np.bool_]) -> NDArray[np.bool_]:
 class CropStream(IterableDataset):
     """Endless augmented crops; photographs are drawn by weight.
 
-    Every worker and every start at another step draws other crops; the same seed, step and
-    worker count draw the same ones.
+    Every worker, every replica and every start at another step draws other crops; the same seed,
+    step and worker count draw the same ones.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class CropStream(IterableDataset):
         settings: Augmentation,
         seed: int,
         start: int = 0,
+        replica: int = 0,
     ) -> None:
         super().__init__()
         self._photographs = photographs
@@ -81,12 +82,13 @@ class CropStream(IterableDataset):
         self._settings = settings
         self._seed = seed
         self._start = start
+        self._replica = replica
 
     def __iter__(self) -> Iterator[Tensor]:
         """Yield (6, crop, crop) float32 tensors, see :func:`random_crop`."""
         torch.set_num_threads(1)
         worker = get_worker_info()
-        random = np.random.default_rng([self._seed, self._start, worker.id if worker else 0])
+        random = np.random.default_rng([self._seed, self._start, self._replica, worker.id if worker else 0])
         while True:
             index = random.choice(len(self._photographs), p=self._shares)
             yield random_crop(self._photographs[index], self._settings, random)

@@ -51,7 +51,8 @@ def vessel_probability(
     """Compute the probability of vessel for each pixel of a photograph.
 
     Args:
-        network: In evaluation mode; its device and memory format are used.
+        network: In evaluation mode; its device is used. One held in bfloat16 computes in it; one held
+            in float32 follows ``settings.precision``.
         pixels: RGB photograph, (H, W, 3) uint8, of any size.
         fov: Its field of view.
         settings: Working size, mirrored copies, precision.
@@ -60,10 +61,11 @@ def vessel_probability(
         (H, W) float32 in [0, 1], 0 outside the field of view.
     """
     frame = cut_frame(pixels, fov, diameter=settings.diameter_for(fov))
-    device = next(network.parameters()).device
+    weights = next(network.parameters())
+    device = weights.device
     images = _pad(torch.from_numpy(normalise(frame))[None], multiple=network.architecture.multiple)
-    images = images.to(device).contiguous(memory_format=torch.channels_last)
-    half = settings.precision == "bfloat16" and has_bfloat16(device)
+    images = images.to(device, weights.dtype).contiguous(memory_format=torch.channels_last)
+    half = weights.dtype == torch.float32 and settings.precision == "bfloat16" and has_bfloat16(device)
     total = torch.zeros(1, 1, *images.shape[2:], device=device)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
         for dims in FLIPS[settings.flips]:
@@ -107,9 +109,11 @@ class VesselSegmenter:
             BundleError: The manifest lacks a value, or the weights do not fit the declared architecture.
         """
         self.bundle = bundle
-        self.settings = settings or _settings_of(bundle)
+        self.settings = settings or settings_of(bundle)
         self.threshold = float(_require(bundle, "output", "threshold"))
-        self._network = fuse(_load_network(bundle))
+        network = fuse(_load_network(bundle))
+        half = self.settings.precision == "bfloat16" and has_bfloat16(torch.device("cpu"))
+        self._network = network.to(torch.bfloat16) if half else network
 
     def probability(self, pixels: NDArray[np.uint8], fov: FieldOfView) -> NDArray[np.float32]:
         """Compute the probability of vessel for each pixel.
@@ -134,7 +138,7 @@ def check_network(bundle: Bundle) -> None:
     declared = _require(bundle, "architecture", "parameters")
     if count_parameters(network) != declared:
         raise BundleError(f"The vessel network has {count_parameters(network)} parameters, {declared} are declared.")
-    _settings_of(bundle)
+    settings_of(bundle)
     threshold = _require(bundle, "output", "threshold")
     if not 0.0 < float(threshold) < 1.0:
         raise BundleError("The vessel network's threshold lies outside 0 to 1.")
@@ -179,7 +183,12 @@ def _double_convolutions(network: VesselNetwork) -> Iterator[nn.Module]:
         yield from unit.decoder
 
 
-def _settings_of(bundle: Bundle) -> InferenceSettings:
+def settings_of(bundle: Bundle) -> InferenceSettings:
+    """Return how a bundle wants its network to be applied.
+
+    Raises:
+        BundleError: A value is missing or unusable.
+    """
     try:
         return InferenceSettings(
             min_diameter=int(_require(bundle, "input", "min_diameter")),

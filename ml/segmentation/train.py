@@ -32,6 +32,7 @@ from ml.segmentation.datasets import (
     resize_mask,
 )
 from ml.segmentation.losses import vessel_loss
+from ml.segmentation.parallel import AVERAGE_EVERY, average_weights, from_first, join, replica, replicas
 from ml.segmentation.photographs import CropStream, load_photograph
 from ml.segmentation.predict import has_bfloat16, vessel_probability
 from ml.segmentation.unet import VesselNetwork, count_parameters
@@ -67,7 +68,9 @@ def train(config: SegmenterConfig, *, data: Sequence[Path], out: Path, resume: b
     """Train a network and leave a run folder behind.
 
     ``out`` then holds ``config.toml`` (resolved), ``curves.csv``, ``metrics.json``,
-    ``weights.safetensors`` and ``checkpoint.pt``. A GPU is used when there is one.
+    ``weights.safetensors`` and ``checkpoint.pt``. A GPU is used when there is one. Started by
+    ``torchrun``, every process trains on crops of its own and the weights are averaged every few
+    steps; the first process writes.
 
     Args:
         config: What to train and how.
@@ -76,21 +79,25 @@ def train(config: SegmenterConfig, *, data: Sequence[Path], out: Path, resume: b
         resume: Continue from the folder's checkpoint.
 
     Returns:
-        Content of ``metrics.json``.
+        Content of ``metrics.json``; empty in all processes but the first.
 
     Raises:
         FileNotFoundError: A data folder is not one, or there is nothing to resume.
         ValueError: No photograph to train on, or a held-out name does not exist.
     """
     training, held_out = select_samples(config, data)
+    join()
     out.mkdir(parents=True, exist_ok=True)
-    (out / CONFIG_FILE).write_text(tomli_w.dumps(to_plain(config)), encoding="utf-8")
+    if replica() == 0:
+        (out / CONFIG_FILE).write_text(tomli_w.dumps(to_plain(config)), encoding="utf-8")
     run = _Run(config, device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     if resume:
         run.load(out / CHECKPOINT_FILE)
     elif config.initial_weights:
         run.start_from(Path(config.initial_weights))
     run.learn(training, held_out=held_out or training, out=out)
+    if replica():
+        return {}
     return run.finish(training, held_out=held_out or training, out=out)
 
 
@@ -172,17 +179,32 @@ class _Run:
         losses: list[float] = []
         self.started = time.monotonic()
         bar = tqdm(total=schedule.steps, initial=self.step, desc="Training", unit="step", mininterval=5)
-        while self._progress() < 1.0:
+        while not self._is_done():
             losses.append(self._advance(next(crops).to(self.device)))
             bar.update()
-            if self.step % schedule.validate_every and self._progress() < 1.0:
-                continue
-            self.seconds += time.monotonic() - self.started
-            self._report(validate(self.average, held_out, config=self.config), loss=float(np.mean(losses)), out=out)
-            self.save(out / CHECKPOINT_FILE)
-            losses.clear()
-            self.started = time.monotonic()
+            if self.step % AVERAGE_EVERY == 0:
+                self._meet()
+            if replica() == 0 and self.step % schedule.validate_every == 0:
+                self._check(held_out, losses, out=out)
         bar.close()
+        if replica() == 0 and losses:
+            self._check(held_out, losses, out=out)
+
+    def _meet(self) -> None:
+        """Average the replicas' weights and set their clocks by the first one's."""
+        average_weights(self.network)
+        self.seconds, self.started = from_first(self._elapsed()), time.monotonic()
+
+    def _check(self, held_out: Sequence[VesselSample], losses: list[float], *, out: Path) -> None:
+        """Validate, write the curves and a checkpoint, forget the losses; the clock stands still meanwhile."""
+        self.seconds = self._elapsed()
+        self._report(validate(self.average, held_out, config=self.config), loss=float(np.mean(losses)), out=out)
+        self.save(out / CHECKPOINT_FILE)
+        losses.clear()
+        self.started = time.monotonic()
+
+    def _elapsed(self) -> float:
+        return self.seconds + time.monotonic() - self.started
 
     def _progress(self) -> float:
         """Share of the run that is done, by steps or by time, whichever is further."""
@@ -190,7 +212,13 @@ class _Run:
         by_steps = self.step / schedule.steps
         if not schedule.max_minutes:
             return by_steps
-        return max(by_steps, (self.seconds + time.monotonic() - self.started) / (60 * schedule.max_minutes))
+        return max(by_steps, self._elapsed() / (60 * schedule.max_minutes))
+
+    def _is_done(self) -> bool:
+        """Whether to stop; all replicas come to the same answer, at a step where their weights are equal."""
+        if replicas() == 1:
+            return self._progress() >= 1.0
+        return self.step % AVERAGE_EVERY == 0 and from_first(self._progress()) >= 1.0
 
     def _crops(self, samples: Sequence[VesselSample]) -> Iterator[Tensor]:
         config = self.config
@@ -210,6 +238,7 @@ class _Run:
             settings=config.augmentation,
             seed=config.seed,
             start=self.step,
+            replica=replica(),
         )
         return iter(DataLoader(stream, batch_size=config.schedule.batch, num_workers=config.schedule.workers))
 
@@ -268,6 +297,7 @@ class _Run:
             "parameters": count_parameters(self.average),
             "steps": self.step,
             "training_seconds": round(self.seconds),
+            "processes": replicas(),
             "device": self.device.type,
             "training_photographs": _count_by_set(training),
             "held_out_photographs": _count_by_set(held_out),
