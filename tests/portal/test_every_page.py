@@ -30,9 +30,7 @@ def portal_patterns() -> dict[str, URLPattern]:
 
 PATTERNS = portal_patterns()
 CLOSED_PAGES = sorted(PATTERNS.keys() - OPEN_PAGES)
-OBJECT_ROUTES = sorted(
-    name for name, pattern in PATTERNS.items() if re.search(r"<uuid:", str(pattern.pattern))
-)
+OBJECT_ROUTES = sorted(name for name, pattern in PATTERNS.items() if re.search(r"<uuid:", str(pattern.pattern)))
 
 
 def address(name: str, diagnosis: Diagnosis) -> str:
@@ -55,7 +53,9 @@ def diagnosis(clinic: Clinic) -> Diagnosis:
 
 @pytest.fixture(autouse=True)
 def published_bundles(monkeypatch: pytest.MonkeyPatch) -> None:
-    card = "# Card\n\nTrained on **public** photographs.\n\n| metric | value |\n|---|---|\n| AUC | 0.9 |\n\n- one\n- two\n"
+    card = (
+        "# Card\n\nTrained on **public** photographs.\n\n| metric | value |\n|---|---|\n| AUC | 0.9 |\n\n- one\n- two\n"
+    )
     monkeypatch.setattr(inference, "bundles", lambda: [{**b, "metrics": {}, "card": card} for b in BUNDLES])
 
 
@@ -180,9 +180,8 @@ def crawl(client: Client, start: str) -> dict[str, _Page]:
         page = _Page()
         page.feed(answer.content.decode())
         pages[path] = page
-        for link in page.links:
-            if not link.startswith(("http:", "https:", "mailto:", "blob:", "data:", "#")):
-                waiting.append(urldefrag(urljoin(path, link))[0])
+        internal = [link for link in page.links if not link.startswith(("http:", "https:", "mailto:", "#"))]
+        waiting.extend(urldefrag(urljoin(path, link))[0] for link in internal)
     return pages
 
 

@@ -236,6 +236,9 @@ class ReviewSignView(DiagnosisView):
                 note=fields["note"],
             )
         except DiagnosisError as error:
+            if diagnosis.status != Status.SUCCEEDED:
+                messages.error(request, str(error.message))
+                return redirect("portal:diagnosis", diagnosis.pk)
             form.add_refusal(error)
             return self.page(request, diagnosis, form)
         messages.success(request, _("Your review is signed."))

@@ -1,0 +1,167 @@
+import uuid
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import reverse
+
+from diagnosis import inference
+from diagnosis.errors import QueueFullError, RefusedImageError
+from diagnosis.models import AuditEvent, Clinic, Diagnosis, FundusImage, Patient
+from diagnosis.services import intake
+from tests.factories import PatientFactory, accept_any, jpeg
+
+HTMX = {"hx-request": "true"}
+
+
+@pytest.fixture
+def patient(clinic: Clinic) -> Patient:
+    return PatientFactory(clinic=clinic)
+
+
+@pytest.fixture(autouse=True)
+def quiet_gate(monkeypatch: pytest.MonkeyPatch, rung: list[str], accepted_photograph: None) -> None:
+    monkeypatch.setattr(inference, "bundles", list)
+
+
+def send(client: Client, patient: Patient, *, headers: dict[str, str] | None = None, **changes: object):
+    data = {"image": SimpleUploadedFile("eye.jpg", jpeg(), "image/jpeg"), "laterality": "R", "mode": "segment_classify"}
+    data.update(changes)
+    data = {name: value for name, value in data.items() if value is not None}
+    return client.post(reverse("portal:upload", args=[patient.pk]), data, headers=headers or {})
+
+
+def test_an_upload_is_queued_and_leads_to_its_diagnosis(signed_in: Client, patient: Patient, rung: list[str]) -> None:
+    answer = send(signed_in, patient, laterality="L", mode="classify")
+
+    diagnosis = Diagnosis.objects.get()
+    assert answer.status_code == 302
+    assert answer["Location"] == reverse("portal:diagnosis", args=[diagnosis.pk])
+    assert (diagnosis.image.laterality, diagnosis.mode, diagnosis.patient) == ("L", "classify", patient)
+    assert diagnosis.image.quality["gradable"] is True
+
+
+def test_the_fragment_coaches_at_once_and_polls(
+    signed_in: Client, patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dark(data: bytes, **named: object) -> inference.AcceptedPhotograph:
+        accepted = accept_any(data, **named)
+        accepted.quality.update(gradable=False, reasons=["too_dark"])
+        return accepted
+
+    monkeypatch.setattr(inference, "accept_photograph", dark)
+
+    answer = send(signed_in, patient, headers=HTMX)
+
+    text = answer.content.decode()
+    assert answer.status_code == 201
+    assert "<html" not in text
+    assert "The photograph is too dark." in text
+    assert "Raise the flash" in text
+    assert reverse("portal:diagnosis_status", args=[Diagnosis.objects.get().pk]) in text
+    assert "X-Status-Poll" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"image": None}, "No photograph was sent."),
+        ({"image": SimpleUploadedFile("eye.jpg", b"", "image/jpeg")}, "The file is empty."),
+        ({"laterality": None}, "Say which eye the photograph shows."),
+        ({"laterality": "B"}, "not one of the available choices"),
+        ({"mode": "guess"}, "not one of the available choices"),
+        ({"captured_at": "yesterday"}, "Enter a valid date/time."),
+        ({"captured_at": "2999-01-01T10:00"}, "The time of capture lies in the future."),
+        ({"device": "x" * 101}, "at most 100 characters"),
+    ],
+)
+def test_a_faulty_form_says_what_is_wrong_and_leaves_nothing(
+    signed_in: Client, patient: Patient, changes: dict[str, object], sentence: str
+) -> None:
+    for headers in ({}, HTMX):
+        if isinstance(changes.get("image"), SimpleUploadedFile):
+            changes["image"].seek(0)
+
+        answer = send(signed_in, patient, headers=headers, **changes)
+
+        assert 400 <= answer.status_code < 500
+        assert sentence in answer.content.decode()
+    assert not Diagnosis.objects.exists()
+    assert not FundusImage.objects.exists()
+
+
+@pytest.mark.parametrize("code", sorted(RefusedImageError.MESSAGE_BY_CODE))
+def test_every_refusal_of_the_gate_reaches_the_form(
+    signed_in: Client, patient: Patient, monkeypatch: pytest.MonkeyPatch, private_media, code: str
+) -> None:
+    def refuse(_data: bytes, **_named: object) -> None:
+        raise RefusedImageError(code)
+
+    monkeypatch.setattr(inference, "accept_photograph", refuse)
+
+    answer = send(signed_in, patient)
+
+    assert answer.status_code == RefusedImageError(code).status
+    assert str(RefusedImageError.MESSAGE_BY_CODE[code]).replace("'", "&#x27;") in answer.content.decode()
+    assert not Diagnosis.objects.exists()
+    assert not [path for path in private_media.rglob("*") if path.is_file()]
+    assert AuditEvent.objects.filter(action="image.refused").count() == 1
+
+
+def test_a_full_queue_is_said_in_words_and_when_to_retry(
+    signed_in: Client, patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object, **_named: object) -> None:
+        raise QueueFullError(retry_after=60)
+
+    monkeypatch.setattr(intake, "submit", full)
+
+    answer = send(signed_in, patient)
+
+    assert answer.status_code == 503
+    assert answer["Retry-After"] == "60"
+    assert "Try again in a minute." in answer.content.decode()
+
+
+def test_a_photograph_of_another_patient_is_refused_and_a_technician_cannot_override(
+    signed_in: Client, clinic: Clinic, patient: Patient
+) -> None:
+    send(signed_in, PatientFactory(clinic=clinic))
+
+    plain = send(signed_in, patient)
+    forced = send(signed_in, patient, allow_duplicate="on")
+
+    assert plain.status_code == 409
+    assert "already stored for another patient" in plain.content.decode()
+    assert "allow_duplicate" not in plain.content.decode()
+    assert forced.status_code == 403
+    assert not patient.diagnoses.exists()
+
+
+def test_a_clinician_may_override_and_it_is_recorded(reader: Client, clinic: Clinic, patient: Patient) -> None:
+    send(reader, PatientFactory(clinic=clinic))
+
+    refused = send(reader, patient)
+    forced = send(reader, patient, allow_duplicate="on")
+
+    assert "allow_duplicate" in refused.content.decode()
+    assert forced.status_code == 302
+    assert AuditEvent.objects.filter(action="diagnosis.submitted", details__duplicate_allowed=True).count() == 1
+
+
+def test_sending_the_same_form_twice_makes_one_diagnosis(signed_in: Client, patient: Patient) -> None:
+    key = str(uuid.uuid4())
+
+    first = send(signed_in, patient, idempotency_key=key)
+    second = send(signed_in, patient, idempotency_key=key)
+
+    assert first["Location"] == second["Location"]
+    assert Diagnosis.objects.count() == 1
+
+
+def test_the_eye_is_never_preselected(signed_in: Client, patient: Patient) -> None:
+    text = signed_in.get(reverse("portal:upload", args=[patient.pk])).content.decode()
+
+    laterality = [line for line in text.split("<input") if 'name="laterality"' in line]
+    assert len(laterality) == 2
+    assert not any("checked" in line for line in laterality)

@@ -1,0 +1,159 @@
+import re
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from diagnosis.models import Clinic, Diagnosis, DiseaseClass, Outcome, Verdict
+from diagnosis.portal import advice, wording
+from diagnosis.services import reviews
+from tests.factories import FOUR, PatientFactory, UserFactory, finished_diagnosis
+
+
+def result(clinic: Clinic, **fields: object) -> Diagnosis:
+    return finished_diagnosis(image__patient=PatientFactory(clinic=clinic), **fields)
+
+
+def page_of(client: Client, diagnosis: Diagnosis) -> str:
+    answer = client.get(reverse("portal:diagnosis", args=[diagnosis.pk]))
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def probabilities_for(label: str) -> dict[str, float]:
+    return {name: 0.97 if name == label else 0.01 for name in FOUR}
+
+
+HEADLINES = {
+    "DiabeticRetinopathy": "Diabetic retinopathy suspected",
+    "Glaucoma": "Glaucoma suspect",
+    "Myopia": "Pathological myopia suspected",
+    "Normal": "No sign of the three conditions this model looks for",
+}
+
+
+@pytest.mark.parametrize("label", DiseaseClass.values)
+def test_a_finding_is_suspected_and_never_a_diagnosis_with_a_percentage(
+    reader: Client, clinic: Clinic, label: str
+) -> None:
+    diagnosis = result(clinic, prediction=label, probabilities=probabilities_for(label))
+
+    text = re.sub(r"<[^>]+>", " ", page_of(reader, diagnosis))
+
+    assert HEADLINES[label] in text
+    assert not re.search(r"[Dd]iagnosis:\s", text)
+    assert not re.search(re.escape(HEADLINES[label]) + r"\W*\d", text)
+
+
+@pytest.mark.parametrize("label", DiseaseClass.values)
+def test_advice_belongs_to_the_result_shown_and_to_no_other(reader: Client, clinic: Clinic, label: str) -> None:
+    diagnosis = result(clinic, prediction=label, probabilities=probabilities_for(label))
+    others = [advice._BY_CLASS[other] for other in DiseaseClass.values if other != label]
+
+    text = page_of(reader, diagnosis)
+
+    assert all(str(step) in text for step in advice._BY_CLASS[label].steps)
+    assert not any(str(step) in text for other in others for step in other.steps)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.INDETERMINATE, Outcome.UNGRADABLE])
+def test_no_disease_advice_without_a_finding(reader: Client, clinic: Clinic, outcome: str) -> None:
+    diagnosis = result(clinic, outcome=outcome, prediction="", probabilities=None, image_path=None, vessel_path=None)
+
+    text = page_of(reader, diagnosis)
+
+    assert not any(str(step) in text for entry in advice._BY_CLASS.values() for step in entry.steps)
+    assert all(str(step) in text for step in advice.for_result(diagnosis).steps)
+
+
+def test_advice_follows_a_clinician_who_changed_the_finding(reader: Client, clinic: Clinic) -> None:
+    diagnosis = result(clinic, prediction="Normal", probabilities=probabilities_for("Normal"))
+    reviews.sign(
+        diagnosis,
+        acting_user=UserFactory(clinic=clinic, role="clinician"),
+        verdict="change",
+        label="Myopia",
+        reason="x",
+    )
+
+    text = page_of(reader, diagnosis)
+
+    assert all(str(step) in text for step in advice._BY_CLASS["Myopia"].steps)
+    assert not any(str(step) in text for step in advice._BY_CLASS["Normal"].steps)
+    assert "The model had said" in text
+
+
+def test_every_result_says_what_it_is_who_spoke_and_who_decides(reader: Client, clinic: Clinic) -> None:
+    text = page_of(reader, result(clinic))
+
+    assert "Decision support, not a medical device. A clinician decides." in text
+    assert "fundus_disease_classification" in text
+    assert "1.0.0" in text
+    assert "Preliminary" in text
+    assert "not why" in text
+    assert "An eye can have two of these conditions at once" in text
+
+
+def test_both_paths_stand_side_by_side_with_all_four_probabilities(reader: Client, clinic: Clinic) -> None:
+    vessel = {
+        "prediction": "Normal",
+        "probabilities": {"DiabeticRetinopathy": 0.11, "Glaucoma": 0.22, "Myopia": 0.27, "Normal": 0.40},
+    }
+
+    text = page_of(reader, result(clinic, vessel_path=vessel, agreement=False))
+
+    for number in ("3 %", "81 %", "2 %", "14 %", "11 %", "22 %", "27 %", "40 %"):
+        assert f">{number}<" in text
+    assert "The two ways point to different classes" in text
+
+
+def test_an_ungradable_photograph_names_reason_and_tip_and_no_class(signed_in: Client, clinic: Clinic) -> None:
+    diagnosis = result(
+        clinic,
+        outcome=Outcome.UNGRADABLE,
+        prediction="",
+        probabilities=None,
+        image_path=None,
+        vessel_path=None,
+        agreement=None,
+        quality={"gradable": False, "score": 0.1, "reasons": ["too_dark"]},
+    )
+
+    text = page_of(signed_in, diagnosis)
+
+    assert "Not gradable" in text
+    assert "The photograph is too dark." in text
+    assert "Raise the flash" in text
+    assert not any(headline in text for headline in HEADLINES.values())
+
+
+def test_every_reason_of_the_gate_has_words() -> None:
+    codes = ["not_a_fundus", "too_dark", "overexposed", "blurred", "low_contrast", "cut_off"]
+
+    reasons = wording.quality_reasons({"gradable": False, "reasons": codes})
+
+    assert [reason.code for reason in reasons] == codes
+    assert all(reason.text != wording.UNKNOWN_REASON[0] for reason in reasons)
+
+
+def test_an_unknown_reason_still_says_what_to_do() -> None:
+    (reason,) = wording.quality_reasons({"gradable": False, "reasons": ["new_code"]})
+
+    assert str(reason.tip)
+
+
+def test_the_list_shows_the_clinicians_word_where_it_differs(reader: Client, clinic: Clinic) -> None:
+    diagnosis = result(clinic, prediction="Normal", probabilities=probabilities_for("Normal"))
+    reviews.sign(
+        diagnosis,
+        acting_user=UserFactory(clinic=clinic, role="clinician"),
+        verdict=Verdict.CHANGE,
+        label="Glaucoma",
+        reason="x",
+    )
+
+    text = reader.get("/").content.decode()
+
+    assert "tone-suspect" in text
+    assert "tone-clear" not in text
+    assert "the model said: No sign of the three conditions" in text
