@@ -75,7 +75,9 @@ def test_no_patient_is_in_two_parts_of_the_split():
 
     parts = [{rows[index].group for index in part} for part in (split.training, split.validation, split.test)]
     assert all(parts)
-    assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+    assert not (parts[0] & parts[1])
+    assert not (parts[0] & parts[2])
+    assert not (parts[1] & parts[2])
     assert len(split.training) + len(split.validation) + len(split.test) == 80
 
 

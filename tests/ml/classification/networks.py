@@ -1,0 +1,55 @@
+"""Tiny networks and bundles for the tests of the classifiers."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ml.bundle import Bundle, write_bundle
+from ml.classification import backbones
+from ml.classification.data import CLASSES
+
+SIDE = 64
+
+
+def tiny_network(seed: int = 0, *, class_count: int = len(CLASSES)):
+    """Return a plain CNN with random weights, whose head is large enough to have opinions."""
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    network = backbones.build_network("cnn", side=SIDE, class_count=class_count)
+    head = network.get_layer(backbones.HEAD_LAYER)
+    kernel, bias = head.get_weights()
+    head.set_weights([kernel * 20, bias])
+    return network
+
+
+def manifest(**changes) -> dict:
+    """Return a manifest that fits :func:`tiny_network`."""
+    return {
+        "name": "fundus_disease_classification",
+        "version": "0.0.1",
+        "task": "classification",
+        "framework": "keras",
+        "architecture": "cnn",
+        "input": {"side": SIDE},
+        "output": {"classes": list(CLASSES), "temperature": 1.0},
+        "inference": {"views": ["identity", "horizontal_flip"]},
+        "abstention": {"min_probability": 0.0, "min_margin": 0.0},
+        **changes,
+    }
+
+
+def tiny_bundle(directory: Path, **changes) -> Bundle:
+    """Write a bundle around :func:`tiny_network`."""
+    weights = directory / "tiny.weights.h5"
+    tiny_network().save_weights(weights)
+    return write_bundle(directory / "bundle", manifest(**changes), {"model.weights.h5": weights})
+
+
+def disc(height: int = 96, width: int = 128, *, seed: int = 0) -> np.ndarray:
+    """Return a picture with a textured lit disc on black; (height, width, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:height, :width]
+    lit = (rows - height / 2) ** 2 + (columns - width / 2) ** 2 < (0.45 * min(height, width)) ** 2
+    texture = rng.integers(60, 200, size=(height // 8 + 1, width // 8 + 1, 3)).repeat(8, 0).repeat(8, 1)
+    return np.where(lit[..., None], texture[:height, :width], 0).astype(np.uint8)

@@ -1,0 +1,104 @@
+"""The classifier bundles in the repository: what they declare belongs to the weights they hold."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from ml import bundle as bundles
+from ml.classification.data import CLASSES
+from ml.classification.fusion import FusionRule
+from ml.classification.publish import HELD_OUT_FILE
+from ml.evaluation import predictions, shortcut
+from ml.evaluation.classification import macro_area
+from tests.support import REPOSITORY, require, require_data
+
+SHIPPED = REPOSITORY / "ml" / "bundles"
+NAMES = (bundles.DISEASE_CLASSIFICATION, bundles.VESSEL_MAP_CLASSIFICATION)
+HEADLINE_GATE = 0.84
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def bundle(request):
+    return bundles.load_bundle(SHIPPED / request.param)
+
+
+def headline_predictions(bundle):
+    _, scored, shortcuts = predictions.read(bundle.directory / HELD_OUT_FILE)
+    chosen = scored.sources == bundle.manifest["metrics"]["headline_source"]
+    return scored.where(chosen), shortcuts[chosen]
+
+
+def test_class_order_is_stored_with_the_weights(bundle):
+    assert tuple(bundle.manifest["output"]["classes"]) == CLASSES
+
+
+def test_both_paths_have_their_own_weights():
+    image, vessel = (bundles.load_bundle(SHIPPED / name) for name in NAMES)
+
+    assert image.sha256 != vessel.sha256
+    assert (image.manifest["input"]["kind"], vessel.manifest["input"]["kind"]) == ("photograph", "vessel_map")
+
+
+def test_both_bundles_belong_together():
+    image, vessel = (bundles.load_bundle(SHIPPED / name) for name in NAMES)
+
+    rule = FusionRule.from_manifests(image.manifest, vessel.manifest)
+
+    assert rule.image_weight > 0
+    assert 0 < rule.abstention.min_probability < 1
+
+
+def test_published_figure_follows_from_the_stored_predictions(bundle):
+    scored, _ = headline_predictions(bundle)
+
+    assert macro_area(scored.labels, scored.probabilities) == pytest.approx(
+        bundle.manifest["metrics"]["macro_auc"], abs=5e-4
+    )
+    assert len(scored.labels) == bundle.manifest["metrics"]["n"]
+
+
+def test_held_out_figure_of_the_image_path_passes_its_gate():
+    image = bundles.load_bundle(SHIPPED / bundles.DISEASE_CLASSIFICATION)
+
+    assert image.manifest["metrics"]["macro_auc"] >= HEADLINE_GATE
+    assert image.manifest["metrics"]["n"] > 500
+
+
+def test_abstention_leaves_normal_use_possible(bundle):
+    assert bundle.manifest["metrics"]["coverage"] >= 0.75
+
+
+def test_model_beats_frame_and_colour_within_the_headline_source():
+    image = bundles.load_bundle(SHIPPED / bundles.DISEASE_CLASSIFICATION)
+    scored, shortcuts = headline_predictions(image)
+
+    row = shortcut.audit(scored, shortcuts, draws=200)["per_source"]["ODIR-5K"]
+
+    assert row["model_beats_baseline"], row
+
+
+def test_stored_predictions_name_no_file_and_no_patient(bundle):
+    with (bundle.directory / HELD_OUT_FILE).open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+
+    assert all(len(row["key"]) == len(row["group"]) == 16 for row in rows)
+    assert "file" not in rows[0]
+
+
+def test_image_weights_reproduce_the_stored_predictions():
+    from ml.classification.data import load_pixels, read_manifest
+    from ml.classification.predict import DiseaseClassifier
+
+    root = require_data("fundus")
+    image = bundles.load_bundle(SHIPPED / bundles.DISEASE_CLASSIFICATION)
+    keys, scored, _ = predictions.read(image.directory / HELD_OUT_FILE)
+    stored = dict(zip(keys, scored.probabilities, strict=True))
+    rows = [row for row in read_manifest(root / "manifest.csv") if row.key in stored][::40]
+    require(rows, "no held-out photograph of the bundle is in ../shared/data/fundus")
+    classifier = DiseaseClassifier(image)
+
+    for row in rows:
+        pixels, fov, _ = load_pixels(row, root)
+        result = classifier.classify(pixels, fov)
+        assert np.asarray(list(result.probabilities.values())) == pytest.approx(stored[row.key], abs=2e-3)

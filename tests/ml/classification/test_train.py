@@ -1,0 +1,183 @@
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ml.bundle import load_bundle
+from ml.classification import publish, train
+from ml.classification.data import CLASSES, read_manifest
+from ml.classification.predict import DiseaseClassifier, check_network
+from ml.evaluation.classification import macro_area
+from ml.imaging.fov import find_fov
+from ml.imaging.io import read_photograph
+from tests.ml.classification.networks import SIDE, disc
+from tests.support import REPOSITORY
+
+COLOURS = {
+    "DiabeticRetinopathy": (1, 0.5, 0.3),
+    "Glaucoma": (0.4, 1, 0.4),
+    "Myopia": (1, 0.9, 0.8),
+    "Normal": (0.4, 0.4, 1),
+}
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Write 48 pictures of four colours with folds 1-4, two pictures a patient; return the manifest."""
+    root = tmp_path_factory.mktemp("photographs")
+    with (root / "manifest.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["file", "class", "source_dataset", "label_quality", "split_group", "fold5"])
+        for index in range(48):
+            label = CLASSES[index % 4]
+            pixels = disc(80, 80, seed=index) * np.asarray(COLOURS[label])
+            Image.fromarray(pixels.astype(np.uint8)).save(root / f"{index}.jpg", quality=95)
+            writer.writerow(
+                [f"{index}.jpg", label, "ODIR-5K", "strong", f"p{index // 8}-{index % 4}", 1 + index // 8 % 4]
+            )
+    return root / "manifest.csv"
+
+
+def tiny_config(**fit):
+    return train.TrainingConfig(
+        name="tiny",
+        kind="photograph",
+        seed=5,
+        network=train.NetworkConfig(architecture="cnn", side=SIDE),
+        data=train.DataConfig(
+            source_share={"ODIR-5K": 1.0},
+            class_share=dict.fromkeys(CLASSES, 0.25),
+            quality_weight={},
+            test_folds=(1,),
+            validation_folds=(2,),
+        ),
+        fit=train.FitConfig(
+            **{"epochs": 1, "steps_per_epoch": 2, "batch_size": 8, "freeze_batch_statistics": False, **fit}
+        ),
+    )
+
+
+def run(config, photographs, out, **options):
+    return train.train(
+        config, manifest=photographs, root=photographs.parent, out=out, weights_dir=photographs.parent, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(photographs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    return out, run(tiny_config(), photographs, out)
+
+
+def test_published_weights_are_the_trained_ones_and_reproduce_their_metric(finished, photographs, tmp_path):
+    import keras
+
+    from ml.classification import backbones
+
+    out, metrics = finished
+    keras.utils.set_random_seed(5)
+    untrained = backbones.build_network("cnn", side=SIDE, class_count=4).get_weights()
+
+    bundle = publish.publish_run(out, tmp_path / "fundus_disease_classification", version="0.0.1")
+    check_network(bundle)
+    classifier = DiseaseClassifier(bundle)
+    rows = [row for row in read_manifest(photographs) if row.fold == 1]
+    pixels = [read_photograph((photographs.parent / row.file).read_bytes()).pixels for row in rows]
+    results = [classifier.classify(picture, find_fov(picture)) for picture in pixels]
+    probabilities = np.asarray([list(result.probabilities.values()) for result in results])
+    labels = np.asarray([CLASSES.index(row.label) for row in rows])
+
+    assert macro_area(labels, probabilities) == pytest.approx(bundle.manifest["metrics"]["macro_auc"], abs=1e-4)
+    with (out / "predictions_test.csv").open() as stream:
+        stored = [[float(row[name]) for name in CLASSES] for row in csv.DictReader(stream)]
+    assert probabilities == pytest.approx(np.asarray(stored), abs=1e-4)
+    trained = classifier._forward.get_weights()
+    assert any(not np.allclose(one, other) for one, other in zip(trained, untrained, strict=True))
+    assert metrics["test"]["n"] == len(rows)
+
+
+def test_bundle_holds_everything_that_is_needed_to_use_it(finished, tmp_path):
+    bundle = publish.publish_run(finished[0], tmp_path / "fundus_disease_classification", version="1.2.3")
+
+    assert bundle.version == "1.2.3"
+    assert bundle.manifest["output"]["classes"] == list(CLASSES)
+    assert bundle.manifest["output"]["temperature"] > 0
+    assert set(bundle.manifest["abstention"]) >= {"min_probability", "min_margin"}
+    assert set(bundle.manifest["files"]) == {"model.weights.h5", "held_out_predictions.csv"}
+    assert load_bundle(bundle.directory) == bundle
+
+
+def test_bundle_of_the_vessel_path_names_the_image_weights_it_was_fitted_with(finished, tmp_path):
+    out = finished[0]
+    image = publish.publish_run(out, tmp_path / "fundus_disease_classification", version="0.0.1")
+
+    vessel = publish.publish_run(out, tmp_path / "vessel_map_classification", version="0.0.1", image_run=out)
+
+    fusion = vessel.manifest["fusion"]
+    assert fusion["image_bundle_sha256"] == image.sha256
+    assert fusion["image_weight"] >= 0
+    assert fusion["metrics"]["agreement_share"] == 1.0
+
+
+def test_run_folder_says_what_was_run(finished):
+    config = json.loads((finished[0] / "config.json").read_text())
+
+    assert config["seed"] == 5
+    assert config["augmentation"]["rotation_degrees"] > 0
+    assert len(json.loads((finished[0] / "history.json").read_text())) == 1
+
+
+def test_only_training_pictures_are_augmented(photographs, tmp_path, monkeypatch):
+    seen = []
+
+    def remember(crop, rng, settings):
+        seen.append(crop.tobytes())
+        return crop
+
+    monkeypatch.setattr(train, "augment", remember)
+    data = train.load_training_data(tiny_config(), manifest=photographs, root=photographs.parent, cache=None)
+    run(tiny_config(), photographs, tmp_path)
+
+    held_back = {data.crops[index].tobytes() for index in (*data.split.validation, *data.split.test)}
+    # The reader may run ahead of the training by a few batches.
+    assert len(seen) >= 2 * 8
+    assert not held_back & set(seen)
+
+
+def test_interrupted_training_continues_as_if_it_had_not_stopped(photographs, tmp_path):
+    config = tiny_config(epochs=2, linear_head=False)
+
+    def stop(line):
+        if "epoch 1" in line:
+            raise KeyboardInterrupt
+
+    whole = run(config, photographs, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(config, photographs, tmp_path / "parts", progress=stop)
+    parts = run(config, photographs, tmp_path / "parts", resume=True)
+
+    histories = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("whole", "parts")]
+    assert histories[1][1]["loss"] == pytest.approx(histories[0][1]["loss"], rel=1e-3)
+    assert parts["temperature"] == pytest.approx(whole["temperature"], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "ml" / "configs").glob("classifier_*.toml")), ids=lambda p: p.stem
+)
+def test_shipped_experiments_can_be_read(path):
+    config = train.read_config(path)
+
+    assert sum(config.data.class_share.values()) == pytest.approx(1)
+    assert sum(config.data.source_share.values()) == pytest.approx(1)
+    assert not set(config.data.test_folds) & set(config.data.validation_folds)
+    assert config.kind in {"photograph", "vessel_map"}
+
+
+def test_overrides_replace_only_what_is_given():
+    config = tiny_config()
+
+    assert train.with_overrides(config, seed=None, threads=None) == config
+    assert train.with_overrides(config, seed=9, threads=1) == replace(config, seed=9, threads=1)
