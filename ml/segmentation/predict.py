@@ -13,9 +13,10 @@ from torch.nn import functional
 from ml.bundle import Bundle
 from ml.contracts import FieldOfView
 from ml.errors import BundleError
-from ml.segmentation.frames import cut_frame, fov_diameter, normalise, paste
+from ml.segmentation.frames import Frame, cut_frame, normalise, paste, resize
 from ml.segmentation.unet import Architecture, VesselNetwork, count_parameters
 
+MIN_DIAMETER, MAX_DIAMETER = 32, 4096
 FLIPS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (3,)), 4: ((), (3,), (2,), (2, 3))}
 
 
@@ -24,24 +25,21 @@ class InferenceSettings:
     """How a network is applied to a photograph.
 
     Attributes:
-        min_diameter: Smaller fields of view are enlarged to this many pixels.
-        max_diameter: Larger ones are reduced to this many.
+        diameters: Working sizes: the field of view is brought to each of these many pixels, and the
+            answers are averaged. A photograph's own size plays no part.
         flips: Mirrored copies to average: 1, 2 or 4.
         precision: ``float32`` or ``bfloat16``; the latter falls back where the processor lacks it.
     """
 
-    min_diameter: int = 640
-    max_diameter: int = 640
+    diameters: tuple[int, ...] = (800,)
     flips: int = 1
     precision: str = "float32"
 
     def __post_init__(self) -> None:
         if self.flips not in FLIPS or self.precision not in {"float32", "bfloat16"}:
             raise ValueError("flips must be 1, 2 or 4 and precision float32 or bfloat16.")
-
-    def diameter_for(self, fov: FieldOfView) -> int:
-        """Return the working diameter for a field of view."""
-        return min(max(fov_diameter(fov), self.min_diameter), self.max_diameter)
+        if not self.diameters or min(self.diameters) < MIN_DIAMETER or max(self.diameters) > MAX_DIAMETER:
+            raise ValueError(f"diameters must name sizes from {MIN_DIAMETER} to {MAX_DIAMETER} pixels.")
 
 
 @torch.inference_mode()
@@ -60,7 +58,13 @@ def vessel_probability(
     Returns:
         (H, W) float32 in [0, 1], 0 outside the field of view.
     """
-    frame = cut_frame(pixels, fov, diameter=settings.diameter_for(fov))
+    maps = [_answer(network, cut_frame(pixels, fov, diameter=d), settings=settings) for d in sorted(settings.diameters)]
+    mean = np.mean([resize(values, maps[-1].shape) for values in maps], axis=0)
+    return paste(mean.astype(np.float32, copy=False), fov)
+
+
+def _answer(network: VesselNetwork, frame: Frame, *, settings: InferenceSettings) -> NDArray[np.float32]:
+    """Return the probability for each pixel of a frame, averaged over its mirrored copies."""
     weights = next(network.parameters())
     device = weights.device
     images = _pad(torch.from_numpy(normalise(frame))[None], multiple=network.architecture.multiple)
@@ -72,8 +76,8 @@ def vessel_probability(
             logits = network(torch.flip(images, dims) if dims else images)[-1].float()
             total += torch.sigmoid(torch.flip(logits, dims) if dims else logits)
     height, width = frame.mask.shape
-    mean = (total[0, 0, :height, :width] / settings.flips).cpu().numpy()
-    return paste(mean, fov)
+    answer: NDArray[np.float32] = (total[0, 0, :height, :width] / settings.flips).cpu().numpy()
+    return answer
 
 
 def _pad(images: Tensor, *, multiple: int) -> Tensor:
@@ -191,12 +195,11 @@ def settings_of(bundle: Bundle) -> InferenceSettings:
     """
     try:
         return InferenceSettings(
-            min_diameter=int(_require(bundle, "input", "min_diameter")),
-            max_diameter=int(_require(bundle, "input", "max_diameter")),
+            diameters=tuple(int(d) for d in _require(bundle, "input", "diameters")),
             flips=int(_require(bundle, "input", "flips")),
             precision=str(_require(bundle, "input", "precision")),
         )
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise BundleError("The vessel network's bundle declares unusable input settings.") from error
 
 

@@ -76,7 +76,8 @@ def train(config: SegmenterConfig, *, data: Sequence[Path], out: Path, resume: b
         config: What to train and how.
         data: Data set folders, or folders of them.
         out: Run folder, made when missing.
-        resume: Continue from the folder's checkpoint.
+        resume: Continue from the folder's checkpoint. A finished run is validated again, so that a
+            changed ``[inference]`` gets the threshold that suits it.
 
     Returns:
         Content of ``metrics.json``; empty in all processes but the first.
@@ -174,6 +175,8 @@ class _Run:
         partial.replace(path)
 
     def learn(self, training: Sequence[VesselSample], *, held_out: Sequence[VesselSample], out: Path) -> None:
+        if self._is_done():
+            return
         schedule = self.config.schedule
         crops = self._crops(training)
         losses: list[float] = []
@@ -390,8 +393,7 @@ def publish(run: Path, config: SegmenterConfig, *, directory: Path, card: str | 
         },
         "input": {
             "channels": "RGB",
-            "min_diameter": config.inference.min_diameter,
-            "max_diameter": config.inference.max_diameter,
+            "diameters": config.inference.diameters,
             "flips": config.inference.flips,
             "precision": config.inference.precision,
         },
