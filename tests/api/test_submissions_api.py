@@ -301,7 +301,7 @@ class TestBodies:
             (b"no parts at all", "multipart/form-data; boundary=b", 400, "file_missing"),
             (b"", "multipart/form-data; boundary=b", 400, "file_missing"),
             (b"", "", 400, "file_missing"),
-            (b"\xff\xfe\x00" * 999, "multipart/form-data; boundary=b; charset=utf-16", 400, "file_missing"),
+            (b"\xff\xfe\x00" * 999, "multipart/form-data; boundary=b; charset=utf-16", 400, "parse_error"),
         ],
     )
     def test_a_body_that_is_no_form(self, ehr, body, content_type, status, code):
