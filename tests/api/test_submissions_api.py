@@ -494,7 +494,7 @@ def test_a_real_upload_is_re_encoded_and_keeps_nothing_private(ehr, patient, set
 
 
 def test_a_dicom_of_the_other_eye_is_422(ehr, patient):
-    data = corpus.dicom(Laterality="L")
+    data = corpus.dicom(ImageLaterality="L")
 
     answer = ehr.submit(patient, data, file_name="p.dcm", content_type="application/dicom", laterality="R")
 
