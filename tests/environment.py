@@ -4,7 +4,8 @@ import os
 import secrets
 import tempfile
 
-os.environ["RETINA_DATA_DIR"] = tempfile.mkdtemp(prefix="retina-tests-")
+_directory = tempfile.TemporaryDirectory(prefix="retina-tests-")
+os.environ["RETINA_DATA_DIR"] = _directory.name
 os.environ.setdefault("DJANGO_SECRET_KEY", secrets.token_urlsafe(64))
 os.environ.setdefault("LOG_LEVEL", "WARNING")
 # A test run must not take both cores for each of its worker processes.
