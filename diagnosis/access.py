@@ -22,6 +22,8 @@ class Capability(StrEnum):
     READ_MODELS = "models:read"
     READ_AUDIT = "audit:read"
     MANAGE_USERS = "users:manage"
+    READ_WEBHOOKS = "webhooks:read"
+    WRITE_WEBHOOKS = "webhooks:write"
 
 
 _STAFF = frozenset(
@@ -35,13 +37,14 @@ _STAFF = frozenset(
     }
 )
 _READERS = _STAFF | {Capability.WRITE_REVIEWS, Capability.OVERRIDE_DUPLICATES}
+_WEBHOOKS = frozenset({Capability.READ_WEBHOOKS, Capability.WRITE_WEBHOOKS})
 
 CAPABILITIES: dict[str, frozenset[Capability]] = {
     Role.TECHNICIAN: _STAFF,
     Role.CLINICIAN: _READERS,
-    Role.CLINIC_ADMIN: _READERS | {Capability.READ_AUDIT, Capability.MANAGE_USERS},
+    Role.CLINIC_ADMIN: _READERS | _WEBHOOKS | {Capability.READ_AUDIT, Capability.MANAGE_USERS},
     Role.PLATFORM_ADMIN: frozenset(Capability),
-    Role.EHR_CLIENT: _STAFF,
+    Role.EHR_CLIENT: _STAFF | _WEBHOOKS,
 }
 
 

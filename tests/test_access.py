@@ -21,6 +21,8 @@ TABLE = {
     Capability.READ_MODELS: EVERYBODY,
     Capability.READ_AUDIT: ADMINS,
     Capability.MANAGE_USERS: ADMINS,
+    Capability.READ_WEBHOOKS: ADMINS | {Role.EHR_CLIENT},
+    Capability.WRITE_WEBHOOKS: ADMINS | {Role.EHR_CLIENT},
 }
 
 

@@ -8,6 +8,15 @@ from diagnosis.models.operations import IdempotencyKey, WorkerHeartbeat
 from diagnosis.models.patients import Patient, Sex, folded
 from diagnosis.models.reviews import Review, Verdict
 from diagnosis.models.users import ApiToken, Role, User
+from diagnosis.models.webhooks import (
+    DeliveryStatus,
+    EventType,
+    Webhook,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEcho,
+    WebhookEvent,
+)
 
 __all__ = [
     "ApiToken",
@@ -15,8 +24,10 @@ __all__ = [
     "AuditChain",
     "AuditEvent",
     "Clinic",
+    "DeliveryStatus",
     "Diagnosis",
     "DiseaseClass",
+    "EventType",
     "FundusImage",
     "IdempotencyKey",
     "Laterality",
@@ -28,6 +39,11 @@ __all__ = [
     "Sex",
     "User",
     "Verdict",
+    "Webhook",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookEcho",
+    "WebhookEvent",
     "WorkerHeartbeat",
     "folded",
 ]
