@@ -227,6 +227,10 @@ QUEUE_DEPTH_LIMIT = checked("QUEUE_DEPTH_LIMIT", lambda: env.int("QUEUE_DEPTH_LI
 WORKER_THREADS = checked("WORKER_THREADS", lambda: env.int("WORKER_THREADS", default=0))
 MIN_FREE_BYTES = 200 * 1024 * 1024
 
+# --- Webhooks ----------------------------------------------------------------------------------
+# Lets webhooks go to programs on this host, over http too: for tests and the sandbox, never in production.
+WEBHOOK_ALLOW_LOOPBACK = checked("WEBHOOK_ALLOW_LOOPBACK", lambda: env.bool("WEBHOOK_ALLOW_LOOPBACK", default=False))
+
 # --- Uploads -----------------------------------------------------------------------------------
 MAX_UPLOAD_BYTES = 25 * 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_UPLOAD_BYTES + 1024 * 1024

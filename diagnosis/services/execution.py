@@ -21,6 +21,7 @@ from diagnosis.inference import Findings
 from diagnosis.lifecycle import Status
 from diagnosis.models import Diagnosis, FundusImage, WorkerHeartbeat
 from diagnosis.models.diagnoses import DiagnosisQuerySet
+from diagnosis.webhooks import outbox
 
 logger = logging.getLogger(__name__)
 
@@ -197,6 +198,7 @@ def _store_result(diagnosis: Diagnosis, findings: Findings, artifacts: dict[str,
             artifacts=artifacts,
         )
         if won:
+            outbox.diagnosis_succeeded(diagnosis, outcome=findings.outcome)
             audit.record(
                 "diagnosis.succeeded",
                 acting_user=None,
@@ -222,6 +224,7 @@ def _end_as_failed(rows: DiagnosisQuerySet, diagnosis: Diagnosis, *, code: str, 
     with transaction.atomic():
         won = rows.move_to(Status.FAILED, error_code=code, error_detail=sentence[:300], progress_step="")
         if won:
+            outbox.diagnosis_failed(diagnosis)
             audit.record("diagnosis.failed", acting_user=None, subject=diagnosis, attempt=diagnosis.attempt, code=code)
     if won:
         for attempt in range(1, diagnosis.attempt + 1):

@@ -8,6 +8,7 @@ from diagnosis.access import Capability
 from diagnosis.errors import InvalidInputError, NotFoundError, StateConflictError
 from diagnosis.lifecycle import ReportStatus, Status
 from diagnosis.models import Diagnosis, DiseaseClass, Review, User, Verdict
+from diagnosis.webhooks import outbox
 
 
 def sign(
@@ -51,6 +52,7 @@ def sign(
             )
             status = ReportStatus.AMENDED if latest else ReportStatus.FINAL
             Diagnosis.objects.filter(pk=diagnosis.pk).update(report_status=status)
+            outbox.review_signed(review)
             audit.record(
                 "review.amended" if latest else "review.signed",
                 acting_user=acting_user,

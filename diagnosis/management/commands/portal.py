@@ -57,6 +57,9 @@ class Command(BaseCommand):
         """Prepare the data directory and database, then supervise until stopped."""
         os.umask(0o077)
         host, port = options["host"], options["port"]
+        if options["demo"]:
+            # Made-up patients only: integrators try webhooks with a receiver on the same host.
+            os.environ.setdefault("WEBHOOK_ALLOW_LOOPBACK", "1")
         runs_web, runs_worker = not options["worker_only"], not options["web_only"]
         if options["concurrency"] < 1:
             raise CommandError("--concurrency must be at least 1.")
@@ -65,7 +68,10 @@ class Command(BaseCommand):
         self._prepare(runs_web=runs_web)
         services = _web(host, port) if runs_web else []
         if runs_worker:
-            services += _workers(options["concurrency"])
+            # Workers alone may stand where no receiver can be reached: there a sweeper of its own delivers.
+            services += _workers(
+                options["concurrency"], sweep=["--loop"] if runs_web else ["--loop", "--without-webhooks"]
+            )
         supervisor = Supervisor(services)
 
         def announce() -> None:
@@ -165,7 +171,7 @@ def _web(host: str, port: int) -> list[Service]:
     return [Service(name="web", command=command)]
 
 
-def _workers(concurrency: int) -> list[Service]:
+def _workers(concurrency: int, *, sweep: list[str]) -> list[Service]:
     threads = max(1, (os.cpu_count() or 1) // concurrency)
     env = {"WORKER_THREADS": str(threads), "OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
     base = [sys.executable, "-m", "celery", "-A", "retina_portal", "worker", "--pool", "prefork", "--concurrency", "1"]
@@ -174,8 +180,8 @@ def _workers(concurrency: int) -> list[Service]:
         Service(name=f"worker {number}", command=[*base, "--hostname", f"worker{number}@%h"], env=env)
         for number in range(1, concurrency + 1)
     ]
-    sweep = [sys.executable, str(settings.BASE_DIR / "manage.py"), "sweep", "--loop"]
-    return [*services, Service(name="sweeper", command=sweep)]
+    command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "sweep", *sweep]
+    return [*services, Service(name="sweeper", command=command)]
 
 
 def declare_queue() -> None:

@@ -1,4 +1,4 @@
-"""Ring stranded diagnoses, fail exhausted ones, remove orphaned files."""
+"""Ring stranded diagnoses, fail exhausted ones, remove orphaned files, deliver webhooks."""
 
 import logging
 import signal
@@ -7,11 +7,12 @@ import time
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection
 
 from diagnosis import tasks
 from diagnosis.services import execution
+from diagnosis.webhooks.delivery import Courier
 
 logger = logging.getLogger(__name__)
 
@@ -19,13 +20,16 @@ JANITOR_SECONDS = 600
 
 
 class Command(BaseCommand):
-    """``manage.py sweep [--loop]``."""
+    """``manage.py sweep [--loop [--without-webhooks]]``."""
 
-    help = "Ring diagnoses that the queue lost, fail those out of attempts, remove files without a record."
+    help = "Ring diagnoses that the queue lost, fail those out of attempts, remove files without a record; with --loop also deliver webhooks."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add ``--loop``."""
+        """Add ``--loop`` and ``--without-webhooks``."""
         parser.add_argument("--loop", action="store_true", help="Go on every few seconds until stopped.")
+        parser.add_argument(
+            "--without-webhooks", action="store_true", help="Leave webhooks to a sweeper that reaches their receivers."
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Sweep once, or until SIGTERM."""
@@ -37,11 +41,19 @@ class Command(BaseCommand):
         stopping = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopping.set())
-        self._loop(stopping)
+        courier = None if options["without_webhooks"] else Courier()
+        if courier is not None:
+            courier.start()
+        self._loop(stopping, courier)
+        if courier is not None:
+            courier.stop()
 
-    def _loop(self, stopping: threading.Event) -> None:
+    def _loop(self, stopping: threading.Event, courier: Courier | None) -> None:
         janitor_due = time.monotonic()
         while not stopping.wait(settings.SWEEP_SECONDS):
+            if courier is not None and not courier.is_alive():
+                # The supervisor starts the sweeper again, and the courier with it.
+                raise CommandError("The courier of webhooks ended unexpectedly.")
             try:
                 tasks.ring_stranded()
                 if time.monotonic() >= janitor_due:

@@ -1,0 +1,1 @@
+"""Telling other programs what happened: outbox, signature, guarded connection, delivery."""
