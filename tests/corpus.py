@@ -459,7 +459,7 @@ def unusable() -> tuple[tuple[str, Image.Image, str], ...]:
     rng = np.random.default_rng(5)
     blurred = ndimage.gaussian_filter(values, (14, 14, 0))
     return (
-        ("black", Image.new("RGB", (512, 512)), "not_a_fundus"),
+        ("black", Image.new("RGB", (512, 512)), "too_dark"),
         ("white", Image.new("RGB", (512, 512), "white"), "not_a_fundus"),
         ("plain_red", Image.new("RGB", (512, 512), (170, 70, 30)), "not_a_fundus"),
         ("noise", Image.fromarray(rng.integers(0, 256, (512, 512, 3), dtype=np.uint8)), "not_a_fundus"),

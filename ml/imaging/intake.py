@@ -77,12 +77,12 @@ def inspect_isolated(
             input=request,
             capture_output=True,
             timeout=timeout_s,
-            check=False,
+            check=True,
             cwd=Path(__file__).resolve().parents[2],
             env=_child_environment(),
         )
         answer, jpeg = _unframe(child.stdout)
-    except (subprocess.TimeoutExpired, ValueError) as error:
+    except (subprocess.SubprocessError, ValueError) as error:
         raise headers.undecodable() from error
     if "error" in answer:
         raise UnreadableImageError(answer["error"]["message"], code=answer["error"]["code"])
@@ -104,6 +104,8 @@ def _frame(header: dict[str, Any], payload: bytes) -> bytes:
 
 def _unframe(message: bytes) -> tuple[dict[str, Any], bytes]:
     end = _LENGTH_BYTES + int.from_bytes(message[:_LENGTH_BYTES], "big")
+    if not _LENGTH_BYTES < end <= len(message):
+        raise ValueError("the frame is incomplete")
     return json.loads(message[_LENGTH_BYTES:end]), message[end:]
 
 
