@@ -2,6 +2,7 @@
 
 # Name on the command line to module; a module is imported only when its command runs or shows its help.
 COMMANDS: dict[str, str] = {
+    "diagnose": "ml.commands.diagnose",
     "train-segmenter": "ml.commands.train_segmenter",
     "evaluate-segmenter": "ml.commands.evaluate_segmenter",
     "verify-bundle": "ml.commands.verify_bundle",
