@@ -32,13 +32,15 @@ _RIDGE_SCALE = 2.0
 # Without a lit disc: brightest channel below which darkness, not another subject, is the reason.
 _DARK_FRAME = 40
 # 90th percentile of the brightest channel, 0-1.
-MIN_BRIGHTNESS = 0.2
+MIN_BRIGHTNESS = 0.18
 # Share of the field of view that is burnt out in red and green (below 0.19 in 99.9 %).
 MAX_BURNT_SHARE = 0.2
 BURNT_LEVEL = 0.97
-# Detail at the finest scale over detail two octaves up, both in green: 0.65 in the middle, below
-# 0.245 in 0.3 %, and in 99 % of copies blurred by 1 % of the field of view.
-MIN_SHARPNESS = 0.245
+# Detail at the finest scale over detail two octaves up, in green: 0.7 in the middle, below 0.295 in
+# 0.3 %, and in 99 % of copies blurred by 1 % of the field of view.
+MIN_SHARPNESS = 0.295
+# Noise counts as detail at the finest scale; what lies beyond that scale tells how much noise there is.
+_NOISE_EXPONENT = 0.2
 # Relative contrast of structures as wide as vessels.
 MIN_CONTRAST = 0.0063
 # Area of the field of view over that of the whole disc.
@@ -163,15 +165,20 @@ def _detail(view: _View) -> dict[str, float]:
     bands = [(fine - coarse)[view.inner] for fine, coarse in itertools.pairwise(smoothed)]
     background = smoothed[-1][view.inner] + 0.03
     mean = float(green[view.inner].mean()) + 0.02
-    detail = [float(np.sqrt(((band / background) ** 2).mean())) for band in bands]
+    detail = [_root_mean_square(band / background) for band in bands]
+    noise = (_root_mean_square((green - smoothed[0])[view.inner]) + 1e-6) / (_root_mean_square(bands[0]) + 1e-6)
     return {
         **{f"detail_{octave}": value for octave, value in enumerate(detail, start=1)},
-        "sharpness": detail[0] / (detail[2] + 1e-6),
+        "sharpness": detail[0] / (detail[2] + 1e-6) / noise**_NOISE_EXPONENT,
         "contrast": detail[2],
         "skew_2": _skewness(bands[1] / mean),
         "skew_3": _skewness(bands[2] / mean),
         "dark_lines": _dark_lines(smoothed[1], view.inner) / mean,
     }
+
+
+def _root_mean_square(values: NDArray[np.float32]) -> float:
+    return float(np.sqrt((values**2).mean()))
 
 
 def _skewness(values: NDArray[np.float32]) -> float:
