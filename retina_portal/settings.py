@@ -281,7 +281,16 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {"DiseaseClassEnum": "diagnosis.models.DiseaseClass"},
+    "ENUM_NAME_OVERRIDES": {
+        "DiseaseClassEnum": "diagnosis.models.DiseaseClass",
+        "StatusEnum": "diagnosis.lifecycle.Status",
+        "DeliveryStatusEnum": "diagnosis.models.DeliveryStatus",
+        "EventTypeEnum": "diagnosis.models.EventType",
+        "SubscribableEventEnum": "diagnosis.models.webhooks.SUBSCRIBABLE",
+    },
+    "WEBHOOKS": [
+        f"diagnosis.api.views.webhooks.{name}" for name in ("SUCCEEDED", "FAILED", "UNGRADABLE", "SIGNED", "PING")
+    ],
 }
 
 # --- Logs --------------------------------------------------------------------------------------

@@ -13,7 +13,21 @@ from PIL import Image
 from diagnosis import storage
 from diagnosis.inference import AcceptedPhotograph, Findings
 from diagnosis.lifecycle import Status
-from diagnosis.models import Clinic, Diagnosis, FundusImage, Laterality, Mode, Outcome, Patient, Role, User
+from diagnosis.models import (
+    Clinic,
+    Diagnosis,
+    EventType,
+    FundusImage,
+    Laterality,
+    Mode,
+    Outcome,
+    Patient,
+    Role,
+    User,
+    Webhook,
+    WebhookDelivery,
+    WebhookEvent,
+)
 
 PASSWORD = "correct-horse-battery"
 FOUR = {"DiabeticRetinopathy": 0.03, "Glaucoma": 0.81, "Myopia": 0.02, "Normal": 0.14}
@@ -108,6 +122,38 @@ class DiagnosisFactory(factory.django.DjangoModelFactory):
 
     class Meta:
         model = Diagnosis
+
+
+class WebhookFactory(factory.django.DjangoModelFactory):
+    """A webhook that wants every event."""
+
+    clinic = factory.SubFactory(ClinicFactory)
+    url = "https://ehr.example.org/hooks"
+    events = factory.LazyFunction(lambda: [event for event in EventType.values if event != EventType.PING])
+    seed = factory.Sequence(lambda n: f"{n:064x}")
+
+    class Meta:
+        model = Webhook
+
+
+class WebhookEventFactory(factory.django.DjangoModelFactory):
+    """A ping."""
+
+    clinic = factory.SubFactory(ClinicFactory)
+    type = EventType.PING
+
+    class Meta:
+        model = WebhookEvent
+
+
+class WebhookDeliveryFactory(factory.django.DjangoModelFactory):
+    """A delivery that is due."""
+
+    webhook = factory.SubFactory(WebhookFactory)
+    event = factory.SubFactory(WebhookEventFactory, clinic=factory.SelfAttribute("..webhook.clinic"))
+
+    class Meta:
+        model = WebhookDelivery
 
 
 def finished_diagnosis(**fields: Any) -> Diagnosis:

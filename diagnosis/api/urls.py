@@ -2,7 +2,7 @@
 
 from django.urls import include, path, re_path
 
-from diagnosis.api.views import artifacts, base, diagnoses, documents, models, patients, reviews, submissions
+from diagnosis.api.views import artifacts, base, diagnoses, documents, models, patients, reviews, submissions, webhooks
 
 app_name = "api"
 
@@ -18,6 +18,17 @@ _version_1 = [
     path("diagnoses/<uuid:diagnosis_id>/artifacts/<str:name>/", artifacts.ArtifactView.as_view(), name="artifact"),
     path("diagnoses/<uuid:diagnosis_id>/reviews/", reviews.ReviewListView.as_view(), name="reviews"),
     path("models/", models.ModelListView.as_view(), name="models"),
+    path("webhooks/", webhooks.WebhookListView.as_view(), name="webhooks"),
+    path("webhooks/<uuid:webhook_id>/", webhooks.WebhookDetailView.as_view(), name="webhook"),
+    path("webhooks/<uuid:webhook_id>/rotate-secret/", webhooks.WebhookRotateSecretView.as_view(), name="rotate_secret"),
+    path("webhooks/<uuid:webhook_id>/ping/", webhooks.WebhookPingView.as_view(), name="ping"),
+    path("webhooks/<uuid:webhook_id>/deliveries/", webhooks.DeliveryListView.as_view(), name="deliveries"),
+    path(
+        "webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replay/",
+        webhooks.DeliveryReplayView.as_view(),
+        name="replay",
+    ),
+    path("sandbox/webhook-echo/", webhooks.WebhookEchoView.as_view(), name="webhook_echo"),
 ]
 
 urlpatterns = [

@@ -31,8 +31,21 @@ MATRIX: dict[str, dict[str, Capability]] = {
         "POST": Capability.WRITE_REVIEWS,
     },
     "v1/models/": {"GET": Capability.READ_MODELS},
+    "v1/webhooks/": {"GET": Capability.READ_WEBHOOKS, "POST": Capability.WRITE_WEBHOOKS},
+    "v1/webhooks/<uuid:webhook_id>/": {
+        "GET": Capability.READ_WEBHOOKS,
+        "PATCH": Capability.WRITE_WEBHOOKS,
+        "DELETE": Capability.WRITE_WEBHOOKS,
+    },
+    "v1/webhooks/<uuid:webhook_id>/rotate-secret/": {"POST": Capability.WRITE_WEBHOOKS},
+    "v1/webhooks/<uuid:webhook_id>/ping/": {"POST": Capability.WRITE_WEBHOOKS},
+    "v1/webhooks/<uuid:webhook_id>/deliveries/": {"GET": Capability.READ_WEBHOOKS},
+    "v1/webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replay/": {"POST": Capability.WRITE_WEBHOOKS},
+    "v1/sandbox/webhook-echo/": {"GET": Capability.READ_WEBHOOKS},
 }
 PUBLIC = {"schema/", "docs/", "^"}
+# Open to whoever can sign: the receiver that webhooks are tried with.
+SIGNED = {"v1/sandbox/webhook-echo/": {"POST"}}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 ROWS = [(route, method) for route, methods in MATRIX.items() for method in methods]
 RECORDS = [(route, method) for route, method in ROWS if "<uuid:" in route]
@@ -51,15 +64,19 @@ def routes(patterns, prefix=""):
     return found
 
 
-def address(route, *, patient=None, diagnosis=None, name="grad_cam"):
+def address(route, *, name="grad_cam", **records):
     """Fill ids into a route; unknown ones where no record is given."""
-    for placeholder, value in (
-        ("<uuid:patient_id>", patient.pk if patient else uuid.uuid4()),
-        ("<uuid:diagnosis_id>", diagnosis.pk if diagnosis else uuid.uuid4()),
-        ("<str:name>", name),
-    ):
-        route = route.replace(placeholder, str(value))
-    return f"/api/{route}"
+    for subject in ("patient", "diagnosis", "webhook", "delivery"):
+        value = records[subject].pk if subject in records else uuid.uuid4()
+        route = route.replace(f"<uuid:{subject}_id>", str(value))
+    return f"/api/{route.replace('<str:name>', name)}"
+
+
+@pytest.fixture
+def known(patient, finished, clinic):
+    """Return one record of each kind, all of one clinic."""
+    delivery = factories.WebhookDeliveryFactory(webhook__clinic=clinic, status="dead", finished_at=timezone.now())
+    return {"patient": patient, "diagnosis": finished, "webhook": delivery.webhook, "delivery": delivery}
 
 
 def ask(client, method, path):
@@ -71,8 +88,8 @@ def test_every_route_has_a_row():
 
 
 @pytest.mark.parametrize(("route", "method"), ROWS)
-def test_nobody_gets_in_without_a_token(db, patient, finished, route, method):
-    answer = ask(APIClient(), method, address(route, patient=patient, diagnosis=finished))
+def test_nobody_gets_in_without_a_token(known, route, method):
+    answer = ask(APIClient(), method, address(route, **known))
 
     assert_problem(answer, 401, "not_authenticated")
     assert answer["WWW-Authenticate"].startswith("Bearer")
@@ -81,13 +98,13 @@ def test_nobody_gets_in_without_a_token(db, patient, finished, route, method):
 @pytest.mark.parametrize("name", ["photograph", "vessel_map", "vessel_overlay", "grad_cam", "grad_cam_overlay"])
 @pytest.mark.parametrize(("route", "method"), RECORDS)
 @pytest.mark.parametrize("role", [Role.EHR_CLIENT, Role.CLINIC_ADMIN])
-def test_another_clinics_record_answers_like_an_unknown_one(api_user, patient, finished, role, route, method, name):
+def test_another_clinics_record_answers_like_an_unknown_one(api_user, known, role, route, method, name):
     if name != "photograph" and "<str:name>" not in route:
         return
     stranger = api_user(role, clinic=factories.ClinicFactory())
     before = Diagnosis.objects.count()
 
-    theirs = ask(stranger.client, method, address(route, patient=patient, diagnosis=finished, name=name))
+    theirs = ask(stranger.client, method, address(route, **known, name=name))
     unknown = ask(stranger.client, method, address(route, name=name))
 
     first, second = assert_problem(theirs, 404, "not_found"), assert_problem(unknown, 404, "not_found")
@@ -114,21 +131,20 @@ def test_a_photograph_cannot_be_sent_for_another_clinics_patient(stranger, patie
 
 
 @pytest.mark.parametrize(("route", "method"), ROWS)
-def test_a_token_without_the_scope_is_403(api_user, patient, finished, route, method):
+def test_a_token_without_the_scope_is_403(api_user, known, route, method):
     needed = MATRIX[route][method]
-    others = [scope for scope in Capability if scope != needed and scope not in ("audit:read", "users:manage")]
-    poor = api_user(Role.CLINICIAN, scopes=[str(scope) for scope in others])
+    poor = api_user(Role.CLINIC_ADMIN, scopes=[str(scope) for scope in Capability if scope != needed])
 
-    answer = ask(poor.client, method, address(route, patient=patient, diagnosis=finished))
+    answer = ask(poor.client, method, address(route, **known))
 
     assert_problem(answer, 403, "permission_denied")
 
 
 @pytest.mark.parametrize(("route", "method"), ROWS)
-def test_the_one_scope_is_enough(api_user, patient, finished, route, method):
-    client = api_user(Role.CLINICIAN, scopes=[str(MATRIX[route][method])]).client
+def test_the_one_scope_is_enough(api_user, known, route, method):
+    client = api_user(Role.CLINIC_ADMIN, scopes=[str(MATRIX[route][method])]).client
 
-    answer = ask(client, method, address(route, patient=patient, diagnosis=finished))
+    answer = ask(client, method, address(route, **known))
 
     # What is sent is empty, so it may be refused, but not for want of a right.
     assert answer.status_code not in (401, 403, 404, 500)
@@ -143,10 +159,10 @@ def test_a_scope_beyond_the_role_gives_nothing(ehr, finished):
 
 
 @pytest.mark.parametrize("route", list(MATRIX))
-def test_other_methods_are_405_and_say_which_are_allowed(clinician, patient, finished, route):
-    allowed = set(MATRIX[route])
+def test_other_methods_are_405_and_say_which_are_allowed(clinician, known, route):
+    allowed = set(MATRIX[route]) | SIGNED.get(route, set())
     for method in set(METHODS) - allowed:
-        answer = ask(clinician.client, method, address(route, patient=patient, diagnosis=finished))
+        answer = ask(clinician.client, method, address(route, **known))
 
         assert_problem(answer, 405, "method_not_allowed")
         assert set(answer["Allow"].split(", ")) == allowed | ({"HEAD"} if "GET" in allowed else set())
