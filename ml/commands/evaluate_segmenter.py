@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=("train", "test"), help="only this split of the manifest (default: all)")
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="bundle to score (default: the one in use)")
     parser.add_argument("--panels", type=Path, metavar="DIR", help="write a picture of the errors for each photograph")
-    parser.add_argument("--diameters", type=int, nargs="+", metavar="PX", help="override the working sizes")
+    parser.add_argument("--diameter", type=int, metavar="PX", help="override the working size, for all photographs")
     parser.add_argument("--flips", type=int, choices=(1, 2, 4), help="override the number of mirrored copies")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help="override the arithmetic")
     parser.add_argument("--threshold", type=float, help="override the bundle's threshold")
@@ -63,8 +63,8 @@ def _load_segmenter(args: argparse.Namespace) -> Any:
     from ml.segmentation.predict import VesselSegmenter, settings_of
 
     bundle = load_bundle(args.bundle or default_model_dir() / VESSEL_SEGMENTATION)
-    wanted = {key: getattr(args, key) for key in ("diameters", "flips", "precision")}
-    wanted["diameters"] = tuple(args.diameters) if args.diameters else None
+    wanted = {"flips": args.flips, "precision": args.precision}
+    wanted |= {"min_diameter": args.diameter, "max_diameter": args.diameter}
     overrides = {key: value for key, value in wanted.items() if value is not None}
     segmenter = VesselSegmenter(bundle, settings=replace(settings_of(bundle), **overrides))
     if args.threshold is not None:

@@ -22,8 +22,8 @@ class Augmentation:
 
     Attributes:
         crop: Side of a crop in pixels.
-        min_diameter: Smallest working diameter of the field of view in pixels.
-        max_diameter: Largest one.
+        min_scale: Smallest size of the field of view, as a share of the photograph's working diameter.
+        max_scale: Largest one.
         stretch: Largest relative difference of the two axes.
         gamma: Deviation of the logarithm of each channel's gamma.
         mixing: Deviation of the colour matrix around the identity.
@@ -35,8 +35,8 @@ class Augmentation:
     """
 
     crop: int = 320
-    min_diameter: int = 480
-    max_diameter: int = 1040
+    min_scale: float = 0.7
+    max_scale: float = 1.35
     stretch: float = 0.1
     gamma: float = 0.25
     mixing: float = 0.08
@@ -58,11 +58,13 @@ class TrainingPhotograph:
         levels: The same field of view at growing sizes, each (6, h, w) uint8: red, green, blue,
             share of vessel x 255, field of view x 255, centre line x 255.
         diameters: Longer side of each level.
+        working_diameter: Size at which inference would see the photograph.
         colours: Some pixels from inside the field of view, (N, 3) uint8.
     """
 
     levels: tuple[NDArray[np.uint8], ...]
     diameters: tuple[int, ...]
+    working_diameter: int
     colours: NDArray[np.uint8]
 
 
@@ -90,7 +92,8 @@ def random_crop(photograph: TrainingPhotograph, settings: Augmentation, random: 
 
 def _geometry(photograph: TrainingPhotograph, settings: Augmentation, random: Generator) -> Tensor:
     """Scale, rotate, stretch, mirror and shift: (6, crop, crop) float32 in 8-bit units."""
-    diameter = np.exp(random.uniform(np.log(settings.min_diameter), np.log(settings.max_diameter)))
+    scale = np.exp(random.uniform(np.log(settings.min_scale), np.log(settings.max_scale)))
+    diameter = scale * photograph.working_diameter
     index = next((i for i, d in enumerate(photograph.diameters) if d >= diameter), len(photograph.diameters) - 1)
     level = photograph.levels[index]
     scale = photograph.diameters[index] / diameter

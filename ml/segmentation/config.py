@@ -20,13 +20,13 @@ class DataSettings:
 
     Attributes:
         split: The manifests' split to use; ``test`` is never read by training.
-        levels: Diameters at which photographs are held in memory.
+        levels: Sizes at which photographs are held in memory, as shares of their working diameter.
         weights: Share of the crops by set name; equal for a set not named, divided among its photographs.
         held_out: Names of photographs by set name that validate and choose the threshold.
     """
 
     split: str = "train"
-    levels: tuple[int, ...] = (560, 800, 1120)
+    levels: tuple[float, ...] = (0.75, 1.0, 1.4)
     weights: Mapping[str, float] = field(default_factory=dict)
     held_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 

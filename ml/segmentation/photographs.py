@@ -13,18 +13,26 @@ from torch.utils.data import IterableDataset, get_worker_info
 from ml.segmentation.augmentation import Augmentation, TrainingPhotograph, random_crop
 from ml.segmentation.datasets import VesselSample, field_of_view, read_mask, read_photograph
 from ml.segmentation.frames import cut_frame, fov_diameter, resize
+from ml.segmentation.predict import InferenceSettings
 
 COLOUR_SAMPLE = 4096
 
 
 def load_photograph(
-    sample: VesselSample, *, levels: Sequence[int], with_centreline: bool, random: np.random.Generator
+    sample: VesselSample,
+    *,
+    inference: InferenceSettings,
+    levels: Sequence[float],
+    with_centreline: bool,
+    random: np.random.Generator,
 ) -> TrainingPhotograph:
     """Read one labelled photograph and cut it at growing sizes.
 
     Args:
         sample: With a label.
-        levels: Working diameters; those larger than the photograph's own are replaced by its own.
+        inference: Decides the photograph's working diameter.
+        levels: Sizes to hold, as shares of the working diameter; those larger than the photograph's
+            own are replaced by its own.
         with_centreline: Whether to trace the vessels' centre lines, which takes time.
         random: Draws the colour sample.
 
@@ -40,7 +48,8 @@ def load_photograph(
     fov = field_of_view(sample, pixels)
     label = resize(read_mask(sample.label).astype(np.uint8) * 255, pixels.shape[:2])
     region = (slice(fov.box.top, fov.box.bottom), slice(fov.box.left, fov.box.right))
-    diameters = sorted({min(level, fov_diameter(fov)) for level in levels})
+    working = inference.diameter_for(fov)
+    diameters = sorted({min(round(level * working), fov_diameter(fov)) for level in levels})
     stacks = []
     for diameter in diameters:
         frame = cut_frame(pixels, fov, diameter=diameter)
@@ -50,7 +59,9 @@ def load_photograph(
         stacks.append(np.ascontiguousarray(np.stack(planes)))
     inside = frame.pixels[frame.mask]
     colours = inside[random.integers(0, len(inside), COLOUR_SAMPLE)]
-    return TrainingPhotograph(levels=tuple(stacks), diameters=tuple(diameters), colours=colours)
+    return TrainingPhotograph(
+        levels=tuple(stacks), diameters=tuple(diameters), working_diameter=working, colours=colours
+    )
 
 
 def trace_centrelines(vessels: NDArray[np.bool_]) -> NDArray[np.bool_]:

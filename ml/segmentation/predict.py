@@ -13,10 +13,9 @@ from torch.nn import functional
 from ml.bundle import Bundle
 from ml.contracts import FieldOfView
 from ml.errors import BundleError
-from ml.segmentation.frames import Frame, cut_frame, normalise, paste, resize
+from ml.segmentation.frames import cut_frame, fov_diameter, normalise, paste
 from ml.segmentation.unet import Architecture, VesselNetwork, count_parameters
 
-MIN_DIAMETER, MAX_DIAMETER = 32, 4096
 FLIPS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (3,)), 4: ((), (3,), (2,), (2, 3))}
 
 
@@ -25,21 +24,28 @@ class InferenceSettings:
     """How a network is applied to a photograph.
 
     Attributes:
-        diameters: Working sizes: the field of view is brought to each of these many pixels, and the
-            answers are averaged. A photograph's own size plays no part.
+        native_share: Working diameter of the field of view as a share of its diameter in the photograph.
+        min_diameter: The working diameter is never smaller.
+        max_diameter: Nor larger; bounds time and memory.
         flips: Mirrored copies to average: 1, 2 or 4.
         precision: ``float32`` or ``bfloat16``; the latter falls back where the processor lacks it.
     """
 
-    diameters: tuple[int, ...] = (800,)
+    native_share: float = 0.7
+    min_diameter: int = 720
+    max_diameter: int = 1120
     flips: int = 1
     precision: str = "float32"
 
     def __post_init__(self) -> None:
         if self.flips not in FLIPS or self.precision not in {"float32", "bfloat16"}:
             raise ValueError("flips must be 1, 2 or 4 and precision float32 or bfloat16.")
-        if not self.diameters or min(self.diameters) < MIN_DIAMETER or max(self.diameters) > MAX_DIAMETER:
-            raise ValueError(f"diameters must name sizes from {MIN_DIAMETER} to {MAX_DIAMETER} pixels.")
+        if not 0 < self.min_diameter <= self.max_diameter or self.native_share <= 0:
+            raise ValueError("min_diameter and max_diameter must be positive and in order, native_share positive.")
+
+    def diameter_for(self, fov: FieldOfView) -> int:
+        """Return the working diameter for a field of view, in pixels."""
+        return round(min(max(self.native_share * fov_diameter(fov), self.min_diameter), self.max_diameter))
 
 
 @torch.inference_mode()
@@ -58,13 +64,7 @@ def vessel_probability(
     Returns:
         (H, W) float32 in [0, 1], 0 outside the field of view.
     """
-    maps = [_answer(network, cut_frame(pixels, fov, diameter=d), settings=settings) for d in sorted(settings.diameters)]
-    mean = np.mean([resize(values, maps[-1].shape) for values in maps], axis=0)
-    return paste(mean.astype(np.float32, copy=False), fov)
-
-
-def _answer(network: VesselNetwork, frame: Frame, *, settings: InferenceSettings) -> NDArray[np.float32]:
-    """Return the probability for each pixel of a frame, averaged over its mirrored copies."""
+    frame = cut_frame(pixels, fov, diameter=settings.diameter_for(fov))
     weights = next(network.parameters())
     device = weights.device
     images = _pad(torch.from_numpy(normalise(frame))[None], multiple=network.architecture.multiple)
@@ -76,8 +76,8 @@ def _answer(network: VesselNetwork, frame: Frame, *, settings: InferenceSettings
             logits = network(torch.flip(images, dims) if dims else images)[-1].float()
             total += torch.sigmoid(torch.flip(logits, dims) if dims else logits)
     height, width = frame.mask.shape
-    answer: NDArray[np.float32] = (total[0, 0, :height, :width] / settings.flips).cpu().numpy()
-    return answer
+    mean = (total[0, 0, :height, :width] / settings.flips).cpu().numpy()
+    return paste(mean, fov)
 
 
 def _pad(images: Tensor, *, multiple: int) -> Tensor:
@@ -195,7 +195,9 @@ def settings_of(bundle: Bundle) -> InferenceSettings:
     """
     try:
         return InferenceSettings(
-            diameters=tuple(int(d) for d in _require(bundle, "input", "diameters")),
+            native_share=float(_require(bundle, "input", "native_share")),
+            min_diameter=int(_require(bundle, "input", "min_diameter")),
+            max_diameter=int(_require(bundle, "input", "max_diameter")),
             flips=int(_require(bundle, "input", "flips")),
             precision=str(_require(bundle, "input", "precision")),
         )

@@ -229,6 +229,7 @@ class _Run:
         photographs = [
             load_photograph(
                 sample,
+                inference=config.inference,
                 levels=config.data.levels,
                 with_centreline=config.loss.centreline > 0,
                 random=random,
@@ -393,7 +394,9 @@ def publish(run: Path, config: SegmenterConfig, *, directory: Path, card: str | 
         },
         "input": {
             "channels": "RGB",
-            "diameters": config.inference.diameters,
+            "native_share": config.inference.native_share,
+            "min_diameter": config.inference.min_diameter,
+            "max_diameter": config.inference.max_diameter,
             "flips": config.inference.flips,
             "precision": config.inference.precision,
         },

@@ -9,8 +9,9 @@ import torch
 
 from ml.__main__ import main
 from ml.bundle import load_bundle
+from ml.contracts import FieldOfView
 from ml.errors import BundleError
-from ml.imaging.fov import find_fov
+from ml.imaging.fov import bounding_box, find_fov
 from ml.segmentation.augmentation import Augmentation, random_crop
 from ml.segmentation.config import SegmenterConfig, build, read_config, to_plain
 from ml.segmentation.datasets import list_samples
@@ -22,18 +23,17 @@ from tests.ml.segmentation.vessel_sets import draw_photograph, write_manifest, w
 from tests.support import REPOSITORY
 
 CONFIGS = sorted((REPOSITORY / "ml" / "configs").glob("segmenter_*.toml"))
+AT_96 = InferenceSettings(min_diameter=96, max_diameter=96)
 TINY = """
 seed = 3
 [architecture]
 channels = [4, 8]
 [data]
-levels = [96]
+levels = [1.5]
 [data.held_out]
 SET = ["02"]
 [augmentation]
 crop = 32
-min_diameter = 64
-max_diameter = 128
 [loss]
 centreline = 0.1
 [schedule]
@@ -43,7 +43,8 @@ validate_every = 1
 workers = 0
 mixed_precision = false
 [inference]
-diameters = [64]
+min_diameter = 64
+max_diameter = 64
 """
 
 
@@ -109,7 +110,7 @@ def test_finished_run_is_validated_again_with_changed_inference(tmp_path, tiny_s
     first = train(config, data=[tiny_set], out=tmp_path / "run")
     weights = (tmp_path / "run" / "weights.safetensors").read_bytes()
 
-    changed = replace(config, inference=replace(config.inference, diameters=(64, 96), flips=4))
+    changed = replace(config, inference=replace(config.inference, max_diameter=96, flips=4))
     second = train(changed, data=[tiny_set], out=tmp_path / "run", resume=True)
 
     assert second["steps"] == first["steps"]
@@ -189,9 +190,11 @@ def test_average_moves_by_one_minus_decay():
 
 def test_crop_keeps_labels_on_their_vessels(tiny_set):
     random = np.random.default_rng(0)
-    photograph = load_photograph(list_samples(tiny_set)[0], levels=(96,), with_centreline=True, random=random)
+    photograph = load_photograph(
+        list_samples(tiny_set)[0], inference=AT_96, levels=(1.0,), with_centreline=True, random=random
+    )
     plain = Augmentation(
-        crop=64, min_diameter=80, max_diameter=120, gamma=0, mixing=0, shading=0,
+        crop=64, min_scale=0.8, max_scale=1.2, gamma=0, mixing=0, shading=0,
         blur_share=0, noise_share=0, jpeg_share=0, grey_share=0,
     )  # fmt: skip
 
@@ -206,11 +209,15 @@ def test_crop_keeps_labels_on_their_vessels(tiny_set):
 
 def test_crop_stream_repeats_for_a_seed_and_differs_after_a_resume(tiny_set):
     photograph = load_photograph(
-        list_samples(tiny_set)[0], levels=(96,), with_centreline=False, random=np.random.default_rng(0)
+        list_samples(tiny_set)[0],
+        inference=AT_96,
+        levels=(1.0,),
+        with_centreline=False,
+        random=np.random.default_rng(0),
     )
 
     def first(seed: int, start: int) -> torch.Tensor:
-        settings = Augmentation(crop=32, min_diameter=64, max_diameter=128)
+        settings = Augmentation(crop=32)
         return next(iter(CropStream([photograph], [1.0], settings=settings, seed=seed, start=start)))
 
     assert torch.equal(first(1, 0), first(1, 0))
@@ -240,7 +247,19 @@ def test_publishing_an_impossible_network_is_noticed(tmp_path, tiny_set, tiny_co
         check_network(bundle)
 
 
-@pytest.mark.parametrize("values", [{"flips": 3}, {"precision": "float16"}, {"diameters": ()}, {"diameters": (8,)}])
+@pytest.mark.parametrize(("native", "working"), [(540, 720), (1200, 840), (3300, 1120)])
+def test_working_diameter_is_a_bounded_share_of_the_photographs_own(native, working):
+    mask = np.ones((10, native), dtype=bool)
+    fov = FieldOfView(mask=mask, box=bounding_box(mask))
+
+    settings = InferenceSettings(native_share=0.7, min_diameter=720, max_diameter=1120)
+
+    assert settings.diameter_for(fov) == working
+
+
+@pytest.mark.parametrize(
+    "values", [{"flips": 3}, {"precision": "float16"}, {"min_diameter": 2000}, {"native_share": 0.0}]
+)
 def test_unknown_inference_settings_are_refused(values):
     with pytest.raises(ValueError, match="must"):
         InferenceSettings(**values)
