@@ -8,7 +8,8 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.db import InterfaceError, OperationalError
 from kombu.exceptions import KombuError
 
-from diagnosis import logs
+from diagnosis import inference, logs
+from diagnosis.errors import ModelUnavailableError
 from diagnosis.services import execution
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,12 @@ def run_diagnosis(diagnosis_id: str) -> None:
 
 
 def _run(diagnosis_id: uuid.UUID) -> None:
+    try:
+        # Before the claim: the time that a cold or busy machine takes to load is not the photograph's fault.
+        inference.pipeline()
+    except (SoftTimeLimitExceeded, ModelUnavailableError):
+        logger.warning("Diagnosis %s waits on: the models are not loaded yet", diagnosis_id)
+        return
     diagnosis = execution.claim(diagnosis_id)
     if diagnosis is None:
         logger.info("Diagnosis %s: nothing to do, somebody else has it or it is finished", diagnosis_id)

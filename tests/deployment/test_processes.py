@@ -55,7 +55,7 @@ class Deployment(stacks.Stack):
             cwd=REPOSITORY,
             env=self.env,
             stdin=subprocess.DEVNULL,
-            stdout=(self.data / f"{name}.log").open("w"),
+            stdout=(self.data / f"{name}.log").open("a"),
             stderr=subprocess.STDOUT,
             text=True,
         )
@@ -165,7 +165,8 @@ def test_a_diagnosis_survives_its_worker(deployment):
 
     deployment.start_service("worker")
 
-    assert deployment.finished(CLINIC, accepted)["status"] == "succeeded"
+    diagnosis = deployment.finished(CLINIC, accepted)
+    assert diagnosis["status"] == "succeeded", (diagnosis["error"], deployment.log())
 
 
 def test_the_services_stop_cleanly(deployment):
