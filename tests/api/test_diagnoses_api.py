@@ -1,5 +1,6 @@
 """Diagnoses over REST: shape, list, conditional requests, cancel, rerun, reviews, models."""
 
+import threading
 import uuid
 from datetime import timedelta
 
@@ -156,6 +157,16 @@ def test_wait_gives_up_after_its_time(ehr, queued):
 
     assert answer.json()["status"] == "queued"
     assert answer["Retry-After"] == "1"
+
+
+def test_only_a_few_may_wait_at_once(ehr, queued, monkeypatch):
+    monkeypatch.setattr(diagnoses, "_waiting", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(diagnoses.time, "sleep", lambda _seconds: pytest.fail("it waited"))
+
+    with diagnoses._waiting:
+        answer = ehr.get(f"{ADDRESS}{queued.pk}/?wait=20")
+
+    assert answer.json()["status"] == "queued"
 
 
 @pytest.mark.parametrize("wait", ["21", "-1", "x", "", "1.5", "٣", "99999999999"])
