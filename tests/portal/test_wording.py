@@ -157,3 +157,14 @@ def test_the_list_shows_the_clinicians_word_where_it_differs(reader: Client, cli
     assert "tone-suspect" in text
     assert "tone-clear" not in text
     assert "the model said: No sign of the three conditions" in text
+
+
+def test_each_path_marks_its_own_highest_class(reader: Client, clinic: Clinic) -> None:
+    vessel = {"DiabeticRetinopathy": 0.1, "Glaucoma": 0.2, "Myopia": 0.3, "Normal": 0.4}
+    diagnosis = result(clinic, vessel_path={"prediction": "Normal", "probabilities": vessel}, agreement=False)
+
+    classes = reader.get(reverse("portal:diagnosis", args=[diagnosis.pk])).context["classes"]
+
+    assert [row.label for row in classes if row.image.is_highest] == ["Glaucoma"]
+    assert [row.label for row in classes if row.vessel.is_highest] == ["Normal"]
+    assert [row.label for row in classes if row.fused.is_highest] == ["Glaucoma"]

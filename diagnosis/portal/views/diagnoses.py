@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -41,15 +42,22 @@ class StepState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A probability, and whether no other class of its column has a higher one."""
+
+    probability: float
+    is_highest: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClassRow:
     """One class in the comparison of the two paths; a path that did not run is None."""
 
     label: str
     name: str | Promise
-    image: float | None
-    vessel: float | None
-    fused: float
-    is_highest: bool
+    image: Cell | None
+    vessel: Cell | None
+    fused: Cell
 
 
 def steps_of(diagnosis: Diagnosis) -> list[StepState]:
@@ -62,23 +70,24 @@ def steps_of(diagnosis: Diagnosis) -> list[StepState]:
 
 def comparison(diagnosis: Diagnosis) -> list[ClassRow]:
     """Return the probabilities of both paths and the fused ones, class by class."""
-    fused = diagnosis.probabilities
-    if not fused:
-        return []
-    image = (diagnosis.image_path or {}).get("probabilities", {})
-    vessel = (diagnosis.vessel_path or {}).get("probabilities", {})
-    highest = max(fused, key=fused.__getitem__)
+    fused = _column(diagnosis.probabilities)
+    image = _column((diagnosis.image_path or {}).get("probabilities"))
+    vessel = _column((diagnosis.vessel_path or {}).get("probabilities"))
     return [
         ClassRow(
             label=label,
             name=wording.CLASS_NAMES.get(label, label),
             image=image.get(label),
             vessel=vessel.get(label),
-            fused=probability,
-            is_highest=label == highest,
+            fused=cell,
         )
-        for label, probability in fused.items()
+        for label, cell in fused.items()
     ]
+
+
+def _column(probabilities: dict[str, float] | None) -> dict[str, Cell]:
+    highest = max((probabilities or {}).values(), default=None)
+    return {label: Cell(probability=p, is_highest=p == highest) for label, p in (probabilities or {}).items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +105,8 @@ def related(diagnosis: Diagnosis) -> Related:
     others = Diagnosis.objects.filter(patient_id=diagnosis.patient_id).exclude(pk=diagnosis.pk).select_related("image")
     recent = list(others.order_by("-created_at", "-id")[:RELATED])
     eye, taken = diagnosis.image.laterality, diagnosis.image.taken_at
-    same_eye = [d for d in recent if d.image.laterality == eye and d.image_id != diagnosis.image_id]
+    day = timezone.localtime(taken).date()
+    same_eye = [d for d in recent if d.image.laterality == eye and timezone.localtime(d.image.taken_at).date() != day]
     other_eye = [d for d in recent if d.image.laterality != eye and d.status == Status.SUCCEEDED]
     return Related(
         other_eye=min(other_eye, key=lambda d: abs(d.image.taken_at - taken), default=None),

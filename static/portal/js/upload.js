@@ -76,6 +76,7 @@
       radio.setAttribute("form", "");
       radio.addEventListener("change", () => {
         element.classList.remove("is-missing");
+        part("suggestion").hidden = true;
         if (!waiting().some((other) => !eyeOf(other))) summary.textContent = "";
       });
     });

@@ -62,6 +62,7 @@
     if (!layer.src) layer.src = layer.dataset.src;
     layer.hidden = !layer.hidden;
     layer.style.opacity = sliderOf(name).value / 100;
+    if (name === "heat") layers.classList.toggle("has-heat", !layer.hidden);
     viewer.querySelector(`[data-toggle-layer=${name}]`).setAttribute("aria-pressed", String(!layer.hidden));
   };
 
