@@ -7,9 +7,9 @@ import numpy as np
 from diagnosis.demo.specs import Condition, FundusSpec
 from diagnosis.demo.vessels import Vessel, grow_vessels
 
-FAIR = np.array([0.88, 0.44, 0.24])
-MEDIUM = np.array([0.80, 0.36, 0.17])
-DARK = np.array([0.60, 0.26, 0.12])
+FAIR = np.array([0.84, 0.39, 0.20])
+MEDIUM = np.array([0.76, 0.32, 0.15])
+DARK = np.array([0.56, 0.23, 0.11])
 # Stretched eyes and eyes that lost nerve fibres have thinner vessels and duller reflexes.
 CALIBRE = {Condition.MYOPIA: 0.76, Condition.GLAUCOMA: 0.86}
 YOUTH = {Condition.MYOPIA: 0.2, Condition.GLAUCOMA: 0.35}

@@ -60,10 +60,10 @@ def spoil(picture: Floats, canvas: Canvas, defect: Defect, rng: np.random.Genera
         dim = 0.10 + 0.05 * np.exp(-((canvas.rho / 0.6) ** 2))
         picture *= dim[..., None]
     elif defect is Defect.OVEREXPOSED:
-        picture *= 2.3
-        picture += np.array([0.42, 0.40, 0.36], dtype=np.float32)
+        # Red burns out first; the flash is set so that green does, too, over most of the field.
+        picture *= 1.0 / np.percentile(picture[..., 1][canvas.rho < 1.0], 55)
     elif defect is Defect.BLURRED:
-        sigma = 0.022 * canvas.scale * rng.uniform(0.9, 1.15)
+        sigma = 0.042 * canvas.scale * rng.uniform(0.9, 1.15)
         for channel in range(3):
             picture[..., channel] = ndimage.gaussian_filter(picture[..., channel], sigma, truncate=2.5)
     elif defect is Defect.CUT_OFF:
@@ -73,11 +73,11 @@ def spoil(picture: Floats, canvas: Canvas, defect: Defect, rng: np.random.Genera
 
 
 def _lid_shadow(canvas: Canvas, rng: np.random.Generator) -> Floats:
-    """An eyelid and a decentred pupil leave less than half of the field lit."""
-    angle = rng.uniform(0.9, 2.2) * rng.choice([-1, 1])
+    """An eyelid leaves less than half of the field lit."""
+    angle = rng.uniform(1.25, 1.9) * rng.choice([-1, 1])
     dx = (canvas.x - np.float32(canvas.axis[0])) * np.float32(canvas.mirror)
     dy = canvas.y - np.float32(canvas.axis[1])
     along = np.cos(angle) * dx + np.sin(angle) * dy
     across = np.cos(angle) * dy - np.sin(angle) * dx
-    edge = 0.12 + 0.28 * across**2 + rng.uniform(-0.03, 0.03)
+    edge = 0.18 + 0.10 * across**2 + rng.uniform(-0.03, 0.03)
     return smoothstep(0.0, 0.14, along - edge)

@@ -70,19 +70,19 @@ class Camera:
 CAMERAS: dict[CameraKind, Camera] = {
     CameraKind.TABLETOP: Camera(
         width=1200, height=1200, fov_radius=584, gain=(1.0, 1.0, 1.0), haze=(0.03, 0.02, 0.0), vignette=0.34,
-        sharpness_sigma=0.7, noise=0.010, black_level=0.0, has_marker=True,
+        sharpness_sigma=1.6, noise=0.010, black_level=0.0, has_marker=True,
     ),
     CameraKind.TRUNCATED: Camera(
         width=1600, height=1200, fov_radius=748, gain=(1.08, 0.86, 0.94), haze=(0.05, 0.01, 0.01), vignette=0.26,
-        sharpness_sigma=0.9, noise=0.008, black_level=0.006, has_marker=True,
+        sharpness_sigma=2.0, noise=0.008, black_level=0.006, has_marker=True,
     ),
     CameraKind.WIDE_BORDER: Camera(
         width=2000, height=1400, fov_radius=640, gain=(0.92, 1.05, 0.95), haze=(0.0, 0.05, 0.03), vignette=0.42,
-        sharpness_sigma=0.8, noise=0.009, black_level=0.0, has_marker=False,
+        sharpness_sigma=1.7, noise=0.009, black_level=0.0, has_marker=False,
     ),
     CameraKind.HANDHELD: Camera(
         width=1024, height=1024, fov_radius=500, gain=(0.92, 1.02, 1.15), haze=(0.02, 0.04, 0.07), vignette=0.48,
-        sharpness_sigma=1.2, noise=0.016, black_level=0.012, has_marker=False,
+        sharpness_sigma=2.0, noise=0.008, black_level=0.012, has_marker=False,
     ),
 }  # fmt: skip
 

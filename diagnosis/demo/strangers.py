@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from diagnosis.demo.canvas import Floats, cloud, smoothstep
@@ -22,7 +23,7 @@ def _outer_eye(height: int, width: int, rng: np.random.Generator) -> Floats:
     unit = min(height, width) / 2
     x, y = (columns - width / 2) / unit, (rows - height / 2) / unit
     picture = np.empty((height, width, 3), dtype=np.float32)
-    picture[...] = np.array([0.80, 0.60, 0.50]) * rng.uniform(0.7, 1.05)
+    picture[...] = np.array([0.80, 0.66, 0.58]) * rng.uniform(0.7, 1.05)
     picture *= (1 + 0.05 * cloud(rng, (height, width), cell=unit / 3, octaves=4))[..., None]
     upper, lower = 0.50 * (1 - (x / 0.92) ** 2), 0.36 * (1 - (x / 0.92) ** 2)
     opening = smoothstep(-0.02, 0.02, np.minimum(y + upper, lower - y))
@@ -32,11 +33,32 @@ def _outer_eye(height: int, width: int, rng: np.random.Generator) -> Floats:
     distance, direction = np.hypot(x, y + 0.05), np.arctan2(y + 0.05, x)
     spokes = np.interp((direction / (2 * np.pi) % 1) * 400, np.arange(400), cloud(rng, (1, 400), cell=3)[0])
     iris = (1 - smoothstep(0.37, 0.40, distance)) * opening
-    hue = np.array([0.36, 0.22, 0.12]) * (1 + 0.18 * spokes[..., None]) * (1.2 - 0.5 * (distance[..., None] > 0.35))
+    hue = np.array([0.32, 0.40, 0.46]) * (1 + 0.18 * spokes[..., None]) * (1.2 - 0.5 * (distance[..., None] > 0.35))
     blend(picture, hue.astype(np.float32), iris)
     blend(picture, (0.02, 0.02, 0.02), (1 - smoothstep(0.14, 0.155, distance)) * opening)
     blend(picture, (1.0, 1.0, 1.0), 1 - smoothstep(0.035, 0.05, np.hypot(x - 0.09, y + 0.16)))
+    blend(picture, (0.10, 0.07, 0.06), _hairs(picture.shape[:2], rng))
     return picture
+
+
+def _hairs(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
+    """Lashes of the upper lid, and a brow above, as coverage 0-1."""
+    height, width = shape
+    unit = min(height, width) / 2
+    hairs = Image.new("L", (width, height))
+    pen = ImageDraw.Draw(hairs)
+    for root in rng.uniform(-0.85, 0.85, 90):
+        lid = -0.50 * (1 - (root / 0.92) ** 2)
+        reach = rng.uniform(0.10, 0.2)
+        tip = (root + 0.35 * reach * np.sign(root) + rng.normal(0, 0.02), lid - reach)
+        line = [width / 2 + root * unit, height / 2 + lid * unit, width / 2 + tip[0] * unit, height / 2 + tip[1] * unit]
+        pen.line(line, fill=235, width=max(2, round(0.008 * unit)))
+    for root in rng.uniform(-0.9, 0.8, 420):
+        brow = -0.84 + 0.12 * root**2 + rng.normal(0, 0.035)
+        start = [width / 2 + root * unit, height / 2 + brow * unit]
+        tip = [start[0] + rng.uniform(0.06, 0.13) * unit, start[1] - rng.uniform(0.0, 0.05) * unit]
+        pen.line([*start, *tip], fill=210, width=max(2, round(0.008 * unit)))
+    return ndimage.gaussian_filter(np.asarray(hairs, dtype=np.float32) / 255, 0.8)
 
 
 def _paper(height: int, width: int, rng: np.random.Generator) -> Floats:

@@ -8,8 +8,8 @@ from diagnosis.demo.anatomy import Disc, Eye
 from diagnosis.demo.canvas import Canvas, Floats, cloud, enlarge, paint_strokes, sample_path, smoothstep
 
 # Optical density of a full column of blood in red, green and blue: haemoglobin takes green and blue.
-VENOUS = np.array([0.40, 0.92, 0.78], dtype=np.float32)
-ARTERIAL = np.array([0.20, 0.68, 0.60], dtype=np.float32)
+VENOUS = np.array([0.34, 0.78, 0.66], dtype=np.float32)
+ARTERIAL = np.array([0.17, 0.55, 0.48], dtype=np.float32)
 MELANIN = np.array([0.55, 0.85, 0.95], dtype=np.float32)
 COARSE = 4
 
@@ -36,13 +36,18 @@ def paint_background(canvas: Canvas, eye: Eye) -> Floats:
     density += _choroid(small, eye)
     density += eye.macula_depth * np.exp(-((from_fovea / 0.27) ** 2)) + 0.22 * np.exp(-((from_fovea / 0.075) ** 2))
     # The retina around the disc is thicker and brighter.
-    density -= 0.10 * np.exp(-((np.hypot(small.x - eye.disc.x, small.y - eye.disc.y) / 0.33) ** 2))
+    density -= 0.14 * np.exp(-((np.hypot(small.x - eye.disc.x, small.y - eye.disc.y) / 0.33) ** 2))
     yellow = 0.22 * np.exp(-((from_fovea / 0.16) ** 2))
     full = enlarge(density.astype(np.float32), canvas.shape)
     picture = np.empty((*canvas.shape, 3), dtype=np.float32)
     picture[...] = eye.colour
     absorb(picture, full, MELANIN)
     picture[..., 2] *= np.exp(-enlarge(yellow, canvas.shape))
+    # Pigment of the retina and blood of the choroid vary apart, so hue varies as well as brightness.
+    hue = enlarge(0.036 * cloud(rng, small.shape, cell=0.45 * unit, octaves=3), canvas.shape)
+    picture[..., 0] *= 1.0 + 0.5 * hue
+    picture[..., 1] *= 1.0 - hue
+    picture[..., 2] *= 1.0 - hue
     grain = cloud(rng, canvas.shape, cell=3.0, octaves=1)
     picture *= (1.0 + 0.010 * grain)[..., None]
     return picture
@@ -90,7 +95,7 @@ def paint_disc(picture: Floats, canvas: Canvas, eye: Eye, rng: np.random.Generat
     # The nasal margin of a healthy disc is less sharp than the temporal one.
     softness = 0.10 + 0.06 * np.cos(direction)
     inside = 1.0 - smoothstep(1.0 - softness, 1.0 + softness, margin + 0.008 * soft)
-    rim = np.array([0.96, 0.56, 0.33]) + disc.pallor * np.array([0.0, 0.14, 0.20])
+    rim = np.array([1.0, 0.63, 0.38]) + disc.pallor * np.array([0.0, 0.14, 0.20])
     temporal = np.clip(-np.cos(direction), 0, 1) * smoothstep(0.2, 1.0, margin)
     rim_colour = rim[None, None] + temporal[..., None] * np.array([0.01, 0.09, 0.10])
     rim_colour = rim_colour * (1.0 + 0.02 * soft[..., None])
@@ -135,7 +140,7 @@ def _paint_cup(patch: Floats, dx: Floats, dy: Floats, disc: Disc, pores: Floats)
     ratio = _ellipse(dx + 0.08 * disc.radius * (1 - depth), dy, disc, scale=1.0)
     inside = 1 - smoothstep(reach - edge, reach + edge, ratio)
     absorb(patch, 0.16 * depth * np.exp(-(((ratio - reach) / 0.06) ** 2)) * (ratio < 1), MELANIN)
-    blend(patch, (1.0, 0.90, 0.66 + 0.08 * float(depth)), 0.86 * inside)
+    blend(patch, (1.08, 0.98, 0.74 + 0.08 * float(depth)), 0.86 * inside)
     # Pores of the lamina cribrosa show at the bottom of a deep cup.
     centre = 1 - smoothstep(0.3, 0.7, ratio)
     absorb(patch, 0.20 * depth * centre * inside * smoothstep(0.4, 1.6, pores), MELANIN)
@@ -184,7 +189,7 @@ def paint_vessels(picture: Floats, canvas: Canvas, eye: Eye) -> NDArray[np.bool_
 def _blood_column(distance: Floats, radius: Floats) -> Floats:
     covered = np.clip(radius - distance + 0.5, 0.0, 1.0)
     column = np.sqrt(np.clip(1.0 - (distance / (radius + 0.6)) ** 2, 0.0, 1.0))
-    return covered * (0.35 + 0.65 * column) * (1.0 - 0.66 * np.exp(-radius / 2.4))
+    return covered * (0.35 + 0.65 * column) * (1.0 - 0.74 * np.exp(-radius / 2.6))
 
 
 def _central_reflex(distance: Floats, radius: Floats) -> Floats:
