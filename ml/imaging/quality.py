@@ -39,6 +39,8 @@ BURNT_LEVEL = 0.97
 # Detail at the finest scale over detail two octaves up, in green: 0.7 in the middle, below 0.295 in
 # 0.3 %, and in 99 % of copies blurred by 1 % of the field of view.
 MIN_SHARPNESS = 0.295
+# Finest detail dominates in noise, print and screens: 4 in noise, below 1.13 in 99.9 % of photographs.
+MAX_SHARPNESS = 1.6
 # Noise counts as detail at the finest scale; what lies beyond that scale tells how much noise there is.
 _NOISE_EXPONENT = 0.2
 # Relative contrast of structures as wide as vessels.
@@ -98,7 +100,10 @@ def _marks(measures: dict[str, float]) -> dict[str, float]:
     """Rate each property from 0 to 1; below 0.5 it is a reason to refuse."""
     likeness_limit = _likeness_model().limit
     marks = {
-        "not_a_fundus": _HALF + (measures["likeness"] - likeness_limit) / 8,
+        "not_a_fundus": min(
+            _HALF + (measures["likeness"] - likeness_limit) / 8,
+            _HALF * MAX_SHARPNESS / (measures["sharpness"] + 1e-6),
+        ),
         "too_dark": _HALF * measures["brightness"] / MIN_BRIGHTNESS,
         "overexposed": 1 - _HALF * measures["burnt_share"] / MAX_BURNT_SHARE,
         "blurred": _HALF * measures["sharpness"] / MIN_SHARPNESS,
