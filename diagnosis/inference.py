@@ -174,10 +174,9 @@ def pipeline() -> "Pipeline":
     global _pipeline  # noqa: PLW0603 - one set of models per worker process
     with _loading:
         if _pipeline is None:
-            from ml.pipeline import Pipeline
-
             from ml import runtime
             from ml.errors import BundleError
+            from ml.pipeline import Pipeline
 
             if settings.WORKER_THREADS:
                 runtime.limit_threads(settings.WORKER_THREADS)

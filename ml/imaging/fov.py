@@ -88,9 +88,7 @@ def crop_square(image: NDArray[np.uint8], fov: FieldOfView, *, side: int) -> NDA
     return np.asarray(Image.fromarray(square).resize((side, side), resampling))
 
 
-def paste_square(
-    values: NDArray[np.float32], fov: FieldOfView, *, shape: tuple[int, int]
-) -> NDArray[np.float32]:
+def paste_square(values: NDArray[np.float32], fov: FieldOfView, *, shape: tuple[int, int]) -> NDArray[np.float32]:
     """Undo :func:`crop_square` for a map: put it back at the photograph's size.
 
     Args:
