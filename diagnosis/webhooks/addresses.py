@@ -140,7 +140,9 @@ def _check_port(target: Target, *, is_loopback: bool) -> None:
 
 
 def _is_plain_loopback(address: IPAddress) -> bool:
-    return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
+    if isinstance(address, ipaddress.IPv6Address) and (address.scope_id or address.ipv4_mapped):
+        return False
+    return address.is_loopback
 
 
 def is_public(address: IPAddress) -> bool:

@@ -125,6 +125,9 @@ def _exchange(
     try:
         connection.request("POST", target.path, body=body, headers=headers)
         response = connection.getresponse()
+        if deadline.is_over:
+            # Headers that end where the socket was shut look complete.
+            raise TimeoutError
         # Read a little so that the receiver sees a clean end; nobody looks at it.
         with suppress(OSError, http.client.HTTPException):
             response.read(READ_BYTES)
