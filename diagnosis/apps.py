@@ -19,4 +19,4 @@ class DiagnosisConfig(AppConfig):
 class RetinaAdminConfig(AdminConfig):
     """Django admin under the portal's name."""
 
-    default_site = "diagnosis.admin.site.RetinaAdminSite"
+    default_site = "retina_portal.admin_site.RetinaAdminSite"

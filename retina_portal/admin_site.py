@@ -1,4 +1,8 @@
-"""The admin site under the portal's name."""
+"""The admin site under the portal's name.
+
+Not inside ``diagnosis.admin``: Django would import that package, and register its models, while the site
+is only being made; they would then be lost with the site that it throws away.
+"""
 
 from django.contrib.admin import AdminSite
 from django.utils.translation import gettext_lazy as _
