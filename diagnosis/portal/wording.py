@@ -11,6 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from diagnosis import retake
 from diagnosis.lifecycle import Status
 from diagnosis.models import Diagnosis, DiseaseClass, Outcome, Review, Verdict
 
@@ -92,40 +93,6 @@ CLASS_NAMES: dict[str, Text] = {
     DiseaseClass.MYOPIA: gettext_lazy("Pathological myopia"),
     DiseaseClass.NORMAL: gettext_lazy("None of the three"),
 }
-QUALITY_REASONS: dict[str, tuple[Text, Text]] = {
-    "not_a_fundus": (
-        gettext_lazy("The picture does not look like a fundus photograph."),
-        gettext_lazy(
-            "Check that you chose the right file: a colour photograph of the retina, not a scan or a document."
-        ),
-    ),
-    "too_dark": (
-        gettext_lazy("The photograph is too dark."),
-        gettext_lazy("Raise the flash, let the pupil widen in a dark room for some minutes, and retake it."),
-    ),
-    "overexposed": (
-        gettext_lazy("The photograph is too bright."),
-        gettext_lazy("Lower the flash by one or two steps, check the working distance, and retake it."),
-    ),
-    "blurred": (
-        gettext_lazy("The photograph is out of focus or moved."),
-        gettext_lazy(
-            "Clean the lens, set the focus on the vessels at the disc, ask the patient to blink, and retake it."
-        ),
-    ),
-    "low_contrast": (
-        gettext_lazy("The photograph has too little contrast."),
-        gettext_lazy("Look for stray light, tears or a cloudy lens, align the camera with the pupil, and retake it."),
-    ),
-    "cut_off": (
-        gettext_lazy("A large part of the retina is cut off."),
-        gettext_lazy("Centre the pupil, keep the lids open, check the working distance, and retake it."),
-    ),
-}
-UNKNOWN_REASON: tuple[Text, Text] = (
-    gettext_lazy("The photograph cannot be read well."),
-    gettext_lazy("Retake it: pupil centred, vessels in focus, whole field lit."),
-)
 
 
 def describe(diagnosis: Diagnosis) -> Statement:
@@ -224,8 +191,9 @@ def quality_reasons(quality: dict | None) -> list[QualityReason]:
     """Return the gate's reasons in plain words, worst first, each with a retake tip."""
     reasons = []
     for code in (quality or {}).get("reasons", []):
-        text, tip = QUALITY_REASONS.get(code, UNKNOWN_REASON)
+        text, tip = retake.explain(code)
         reasons.append(QualityReason(code=code, text=text, tip=tip))
     if not reasons and quality and not quality.get("gradable", True):
-        reasons.append(QualityReason(code="unknown", text=UNKNOWN_REASON[0], tip=UNKNOWN_REASON[1]))
+        text, tip = retake.explain("unknown")
+        reasons.append(QualityReason(code="unknown", text=text, tip=tip))
     return reasons

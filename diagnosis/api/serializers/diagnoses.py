@@ -8,22 +8,12 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 from rest_framework.fields import empty
 
+from diagnosis import retake
 from diagnosis.api.serializers import links
 from diagnosis.lifecycle import ReportStatus, Status
 from diagnosis.models import Diagnosis, DiseaseClass, Laterality, Mode, Outcome
 
 NOTICE = _("Decision support, not a medical device. A clinician decides.")
-RETAKE_TIPS = {
-    "not_a_fundus": _("The picture does not show the back of an eye. Check which file was chosen."),
-    "too_dark": _("The photograph is too dark. Raise the flash, or wait for the pupil to widen, and retake it."),
-    "overexposed": _("The photograph is too bright. Lower the flash and retake it."),
-    "blurred": _(
-        "The photograph is out of focus. Focus again, ask the patient to blink and hold still, and retake it."
-    ),
-    "low_contrast": _("The photograph is hazy. Clean the lens, check for dry eye or cataract, and retake it."),
-    "cut_off": _("Part of the retina is cut off. Centre the pupil, check lashes and distance, and retake it."),
-}
-RETAKE = _("Retake the photograph.")
 
 
 class PhotographField(serializers.FileField):
@@ -225,5 +215,5 @@ def _quality(quality: dict[str, Any] | None) -> dict[str, Any] | None:
     if quality is None:
         return None
     reasons = quality.get("reasons", [])
-    tip = None if quality["gradable"] else str(RETAKE_TIPS.get(reasons[0], RETAKE) if reasons else RETAKE)
+    tip = None if quality["gradable"] else str(retake.tip(reasons))
     return {**quality, "reasons": reasons, "tip": tip}

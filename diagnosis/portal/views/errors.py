@@ -1,9 +1,11 @@
 """Error pages in the portal's look; below ``/api/`` the same refusals are problem documents."""
 
+import sys
 from http import HTTPStatus
 from typing import Any
 
 import structlog
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -55,7 +57,10 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500. Depends on nothing: no database, no context processor, no static manifest."""
+    """500, or 503 while the database is away. Depends on nothing: no database, no static manifest."""
+    # Django calls this while it handles the exception, also one raised in a middleware.
+    if isinstance(sys.exc_info()[1], (OperationalError, InterfaceError)):
+        return _database_away(request)
     title = _("An unexpected error occurred")
     detail = _("It has been recorded. Try again; if it happens again, tell your administrator the reference below.")
     if _is_api(request):
@@ -63,6 +68,18 @@ def server_error(request: HttpRequest) -> HttpResponse:
     reference = structlog.contextvars.get_contextvars().get("request_id", "")
     text = render_to_string("portal/server_error.html", {"title": title, "detail": detail, "reference": reference})
     return HttpResponse(text, status=HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _database_away(request: HttpRequest) -> HttpResponse:
+    title = _("The portal cannot reach its records at the moment")
+    detail = _("Nothing was changed. Try again in a few seconds.")
+    if _is_api(request):
+        response = _problem(request, HTTPStatus.SERVICE_UNAVAILABLE, code="database_unavailable", detail=detail)
+    else:
+        text = render_to_string("portal/server_error.html", {"title": title, "detail": detail, "reference": ""})
+        response = HttpResponse(text, status=HTTPStatus.SERVICE_UNAVAILABLE)
+    response.headers["Retry-After"] = "5"
+    return response
 
 
 def _answer(request: HttpRequest, status: HTTPStatus, *, code: str, title: str, detail: str) -> HttpResponse:

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from django.views import View
 from django.views.generic import TemplateView
 
+from diagnosis import retake
 from diagnosis.portal import advice, wording
 from diagnosis.portal.forms import ContactForm
 from diagnosis.portal.views.models import bundles_in_use
@@ -49,7 +50,7 @@ class HelpIndexView(TemplateView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """With the topics and the retake tips."""
-        tips = wording.quality_reasons({"reasons": list(wording.QUALITY_REASONS)})
+        tips = wording.quality_reasons({"reasons": list(retake.QUALITY_REASONS)})
         return super().get_context_data(topics=TOPICS, tips=tips, **kwargs)
 
 
