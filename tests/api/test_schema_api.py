@@ -3,8 +3,10 @@
 import jsonschema
 import pytest
 from django.core.management import call_command
+from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
+from diagnosis.models import EventType, WebhookDelivery
 from tests import factories
 from tests.api.client import SUBMIT
 
@@ -116,6 +118,31 @@ def test_answers_fit_the_document(document, clinician, patient, queued, finished
     validate(document, one + "cancel/", "post", clinician.post(f"/api/v1/diagnoses/{queued.pk}/cancel/"))
     validate(document, one + "rerun/", "post", clinician.post(f"/api/v1/diagnoses/{queued.pk}/rerun/"))
     validate(document, "/api/v1/models/", "get", clinician.get("/api/v1/models/"))
+
+
+def test_answers_about_webhooks_fit_the_document(document, ehr):
+    every, one = "/api/v1/webhooks/", "/api/v1/webhooks/{webhook_id}/"
+    fields = {"url": "https://ehr.example.org/hooks", "events": ["review.signed"]}
+    created = ehr.post(every, fields)
+    address = f"{every}{created.json()['id']}/"
+    pinged = ehr.post(address + "ping/")
+    replay = f"deliveries/{pinged.json()['id']}/replay/"
+
+    validate(document, every, "post", created)
+    validate(document, every, "post", ehr.post(every, {**fields, "url": "https://127.0.0.1/"}))
+    validate(document, every, "get", ehr.get(every))
+    validate(document, one, "get", ehr.get(address))
+    validate(document, one, "patch", ehr.patch(address, {"description": "x"}))
+    validate(document, one + "rotate-secret/", "post", ehr.post(address + "rotate-secret/"))
+    validate(document, one + "ping/", "post", pinged)
+    validate(document, one + "deliveries/", "get", ehr.get(address + "deliveries/"))
+    validate(document, one + "deliveries/{delivery_id}/replay/", "post", ehr.post(address + replay))
+    WebhookDelivery.objects.update(status="dead", finished_at=timezone.now())
+    validate(document, one + "deliveries/{delivery_id}/replay/", "post", ehr.post(address + replay))
+    echo = "/api/v1/sandbox/webhook-echo/"
+    validate(document, echo, "get", ehr.get(echo))
+    validate(document, echo, "post", ehr.post(echo, {}))
+    assert set(document["webhooks"]) == set(EventType.values)
 
 
 class TestPages:

@@ -1,0 +1,79 @@
+"""``manage.py sweep``: what the loop runs, and when it ends."""
+
+import threading
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from diagnosis import tasks
+from diagnosis.management.commands import sweep
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+class FakeCourier:
+    """Stands in for the thread."""
+
+    def __init__(self):
+        self.calls = []
+        self.alive = True
+
+    def start(self):
+        self.calls.append("start")
+
+    def stop(self):
+        self.calls.append("stop")
+
+    def is_alive(self):
+        return self.alive
+
+
+@pytest.fixture
+def courier(monkeypatch, settings):
+    """Replace the courier; signals stay the test run's."""
+    settings.SWEEP_SECONDS = 0.01
+    fake = FakeCourier()
+    monkeypatch.setattr(sweep, "Courier", lambda: fake)
+    monkeypatch.setattr(sweep.signal, "signal", lambda *_args: None)
+    return fake
+
+
+@pytest.fixture
+def stops_after_one_round(monkeypatch):
+    """End the loop from within its first round."""
+    stopping = threading.Event()
+    monkeypatch.setattr(sweep.threading, "Event", lambda: stopping)
+    monkeypatch.setattr(tasks, "ring_stranded", stopping.set)
+
+
+def test_once_rings_what_is_stranded(rung, capsys):
+    diagnosis = factories.DiagnosisFactory()
+
+    call_command("sweep")
+
+    assert rung == [str(diagnosis.pk)]
+    assert "1 rung" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("stops_after_one_round")
+def test_the_loop_delivers_webhooks(courier):
+    call_command("sweep", "--loop")
+
+    assert courier.calls == ["start", "stop"]
+
+
+@pytest.mark.usefixtures("stops_after_one_round")
+def test_it_leaves_them_to_another_sweeper_when_told(courier):
+    call_command("sweep", "--loop", "--without-webhooks")
+
+    assert courier.calls == []
+
+
+def test_it_ends_when_the_courier_died_so_that_both_start_again(courier, monkeypatch):
+    monkeypatch.setattr(tasks, "ring_stranded", lambda: 0)
+    courier.alive = False
+
+    with pytest.raises(CommandError):
+        call_command("sweep", "--loop")
