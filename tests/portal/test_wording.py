@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from diagnosis import retake
 from diagnosis.models import Clinic, Diagnosis, DiseaseClass, Outcome, Verdict
 from diagnosis.portal import advice, wording
 from diagnosis.services import reviews
@@ -133,7 +134,7 @@ def test_every_reason_of_the_gate_has_words() -> None:
     reasons = wording.quality_reasons({"gradable": False, "reasons": codes})
 
     assert [reason.code for reason in reasons] == codes
-    assert all(reason.text != wording.UNKNOWN_REASON[0] for reason in reasons)
+    assert all(reason.text != retake.UNKNOWN_REASON[0] for reason in reasons)
 
 
 def test_an_unknown_reason_still_says_what_to_do() -> None:
