@@ -76,6 +76,15 @@ class RefusedImageError(DiagnosisError):
         )
 
 
+class DicomMismatchError(DiagnosisError):
+    """The DICOM file names another patient or the other eye than the request."""
+
+    status = 422
+    code = "dicom_patient_mismatch"
+    field = "patient"
+    message = _("The DICOM file names another patient. Check the file and the patient.")
+
+
 class NotFoundError(DiagnosisError):
     """Unknown, or another clinic's: the answer is the same."""
 

@@ -15,6 +15,7 @@ from diagnosis import access, audit, inference, storage, tasks
 from diagnosis.access import Capability
 from diagnosis.errors import (
     DiagnosisError,
+    DicomMismatchError,
     IdempotencyInProgressError,
     IdempotencyKeyReusedError,
     ImageOfAnotherPatientError,
@@ -28,7 +29,7 @@ from diagnosis.errors import (
 )
 from diagnosis.inference import AcceptedPhotograph
 from diagnosis.lifecycle import Status
-from diagnosis.models import Diagnosis, FundusImage, IdempotencyKey, Laterality, Mode, Patient, User
+from diagnosis.models import Diagnosis, FundusImage, IdempotencyKey, Laterality, Mode, Patient, User, folded
 
 # A reservation this old belongs to a request that died; its key may be taken over.
 RESERVATION_SECONDS = 120
@@ -96,6 +97,7 @@ def submit(
     Raises:
         NotAllowedError, NotFoundError, InvalidInputError: As their names say.
         RefusedImageError: The bytes are not accepted; only an audit row remains.
+        DicomMismatchError: A DICOM file names another patient (by MRN) or the other eye.
         ImageOfAnotherPatientError, ImageOfOtherEyeError: The picture is stored elsewhere.
         IdempotencyKeyReusedError, IdempotencyInProgressError: The key is taken.
         StorageFullError, QueueFullError, ModelUnavailableError: Nothing was stored; try later.
@@ -121,7 +123,7 @@ def submit(
         if not idempotency_key:
             return Submission(diagnosis=_accept(upload, request, reservation=None))
         return _submit_once(upload, request, key=idempotency_key)
-    except (RefusedImageError, ImageOfAnotherPatientError, ImageOfOtherEyeError) as error:
+    except (RefusedImageError, DicomMismatchError, ImageOfAnotherPatientError, ImageOfOtherEyeError) as error:
         audit.record("image.refused", acting_user=acting_user, subject=patient, code=error.code)
         raise
 
@@ -243,12 +245,14 @@ def _check_capacity() -> None:
 
 def _check_dicom(photograph: AcceptedPhotograph, request: _Request) -> None:
     found = photograph.dicom or {}
+    named = found.get("patient_id")
+    if named and folded(named) != request.patient.mrn_key:
+        raise DicomMismatchError
     laterality = found.get("laterality")
     if laterality and laterality != request.laterality:
-        raise DiagnosisError(
+        raise DicomMismatchError(
             _("The DICOM file names the other eye. Check the file and the eye."),
             code="dicom_laterality_mismatch",
-            status=422,
             field="laterality",
         )
 

@@ -493,13 +493,37 @@ def test_a_real_upload_is_re_encoded_and_keeps_nothing_private(ehr, patient, set
     assert corpus.SECRET.encode() not in stored.read_bytes()
 
 
-def test_a_dicom_of_the_other_eye_is_422(ehr, patient):
-    data = corpus.dicom(ImageLaterality="L")
+class TestDicom:
+    """What a DICOM file says of patient and eye, against what the request says."""
 
-    answer = ehr.submit(patient, data, file_name="p.dcm", content_type="application/dicom", laterality="R")
+    def send(self, user, patient, endpoint="classify", **attributes):
+        data = corpus.dicom(**attributes)
+        return user.submit(patient, data, endpoint=endpoint, file_name="p.dcm", content_type="application/dicom")
 
-    assert_problem(answer, 422, "dicom_laterality_mismatch")
-    assert not Diagnosis.objects.exists()
+    @pytest.mark.parametrize("endpoint", SUBMIT)
+    def test_of_another_patient_is_422_and_leaves_one_audit_row(self, ehr, patient, settings, endpoint):
+        answer = self.send(ehr, patient, endpoint, PatientID=f"{patient.mrn}0")
+
+        document = assert_problem(answer, 422, "dicom_patient_mismatch")
+        assert [error["pointer"] for error in document["errors"]] == ["/patient"]
+        assert patient.mrn not in answer.content.decode()
+        assert_nothing_stored(settings, code="dicom_patient_mismatch")
+
+    def test_of_the_patient_whatever_the_case_width_and_blanks_is_taken(self, ehr, clinic):
+        patient = factories.PatientFactory(clinic=clinic, mrn="Mrn 17")
+
+        assert self.send(ehr, patient, PatientID=" MRN  17 ").status_code == 202
+
+    @pytest.mark.parametrize("value", [None, ""])
+    def test_without_patient_id_is_taken(self, ehr, patient, value):
+        assert self.send(ehr, patient, PatientID=value).status_code == 202
+
+    def test_of_the_other_eye_is_422(self, ehr, patient, settings):
+        answer = self.send(ehr, patient, ImageLaterality="L", PatientID=None)
+
+        document = assert_problem(answer, 422, "dicom_laterality_mismatch")
+        assert [error["pointer"] for error in document["errors"]] == ["/laterality"]
+        assert_nothing_stored(settings, code="dicom_laterality_mismatch")
 
 
 def test_a_mrn_of_two_clinics_is_ambiguous_for_a_platform_administrator(api_user, patient):

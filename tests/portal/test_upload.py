@@ -9,6 +9,7 @@ from diagnosis import inference
 from diagnosis.errors import QueueFullError, RefusedImageError
 from diagnosis.models import AuditEvent, Clinic, Diagnosis, FundusImage, Patient
 from diagnosis.services import intake
+from tests import corpus
 from tests.factories import PatientFactory, accept_any, jpeg
 
 HTMX = {"hx-request": "true"}
@@ -165,3 +166,17 @@ def test_the_eye_is_never_preselected(signed_in: Client, patient: Patient) -> No
     laterality = [line for line in text.split("<input") if 'name="laterality"' in line]
     assert len(laterality) == 2
     assert not any("checked" in line for line in laterality)
+
+
+def test_a_dicom_of_another_patient_is_refused_in_words(
+    signed_in: Client, patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(inference, "bundles", list)
+    file = SimpleUploadedFile("p.dcm", corpus.dicom(PatientID=f"{patient.mrn}0"), "application/dicom")
+
+    answer = send(signed_in, patient, image=file)
+
+    assert answer.status_code == 422
+    assert "The DICOM file names another patient." in answer.content.decode()
+    assert not Diagnosis.objects.exists()

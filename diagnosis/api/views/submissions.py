@@ -48,6 +48,7 @@ _RESPONSES: dict[Any, Any] = {
                 "image_animated",
                 "image_colour_mode",
                 "image_bit_depth",
+                "dicom_patient_mismatch",
                 "dicom_laterality_mismatch",
                 "idempotency_key_reused",
             ],
