@@ -101,9 +101,9 @@ class Pipeline:
         Raises:
             BundleError: A bundle is missing, changed, or does not fit its network.
         """
-        from ml.runtime import prepare_tensorflow
+        from ml.runtime import import_tensorflow
 
-        prepare_tensorflow()
+        import_tensorflow()
         from ml.classification.predict import DiseaseClassifier
         from ml.segmentation.predict import VesselSegmenter
 

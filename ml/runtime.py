@@ -23,6 +23,25 @@ def prepare_tensorflow() -> None:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 
+def import_tensorflow() -> None:
+    """Import TensorFlow without the lines that it writes to standard error before its log level counts.
+
+    Warnings of missing CUDA libraries would greet every user of a machine without a GPU. An import
+    that fails still raises.
+    """
+    prepare_tensorflow()
+    if "tensorflow" in sys.modules:
+        return
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
+
+
 def limit_threads(count: int) -> None:
     """Let numeric libraries use at most ``count`` threads.
 

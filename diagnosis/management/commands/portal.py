@@ -29,6 +29,8 @@ from retina_portal.celery import app
 READY_SECONDS = 180
 # Any fixed number serves; it only has to be the same for every starting portal.
 MIGRATION_LOCK = 7_382_001
+# In a container every process is root; Celery's warning is about pickle, which is not accepted here.
+SILENCED = "ignore:You're running the worker with superuser privileges"
 FIRST_CLINIC = "Main clinic"
 
 
@@ -173,8 +175,20 @@ def _web(host: str, port: int) -> list[Service]:
 
 def _workers(concurrency: int, *, sweep: list[str]) -> list[Service]:
     threads = max(1, (os.cpu_count() or 1) // concurrency)
-    env = {"WORKER_THREADS": str(threads), "OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    base = [sys.executable, "-m", "celery", "-A", "retina_portal", "worker", "--pool", "prefork", "--concurrency", "1"]
+    env = {"WORKER_THREADS": str(threads), "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": SILENCED}
+    base = [
+        sys.executable,
+        "-m",
+        "celery",
+        "--quiet",
+        "-A",
+        "retina_portal",
+        "worker",
+        "--pool",
+        "prefork",
+        "--concurrency",
+        "1",
+    ]
     base += ["--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     services = [
         Service(name=f"worker {number}", command=[*base, "--hostname", f"worker{number}@%h"], env=env)
