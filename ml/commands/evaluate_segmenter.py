@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="set with images/ and labels1/")
     parser.add_argument("--split", choices=("train", "test"), help="only this split of the manifest (default: all)")
+    parser.add_argument("--names", nargs="+", metavar="NAME", help="only these photographs (default: all)")
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="bundle to score (default: the one in use)")
     parser.add_argument("--panels", type=Path, metavar="DIR", help="write a picture of the errors for each photograph")
     parser.add_argument("--diameter", type=int, metavar="PX", help="override the working size, for all photographs")
@@ -39,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
     except FileNotFoundError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+    if args.names:
+        samples = [sample for sample in samples if sample.name in args.names]
     scored, failed = [], []
     for sample in tqdm(samples, desc="Scoring", unit="image"):
         panel = args.panels / f"{sample.dataset}_{sample.name}.png" if args.panels else None
