@@ -53,7 +53,7 @@ class DiagnosisAdmin(ReadOnlyAdmin):
     def thumbnail(self, diagnosis: Diagnosis) -> str:
         """A small picture from the access-checked view."""
         address = reverse("portal:thumbnail", args=[diagnosis.image_id])
-        return format_html('<img src="{}" width="64" height="64" loading="lazy" alt="">', address)
+        return format_html('<img src="{}" width="64" loading="lazy" alt="">', address)
 
     @admin.display(description=_("eye"))
     def eye(self, diagnosis: Diagnosis) -> str:
