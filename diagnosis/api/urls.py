@@ -1,8 +1,19 @@
-"""Addresses of the REST API. A new route needs a row in ``tests/api/test_access.py``."""
+"""Addresses of the REST API. A new route needs a row in ``tests/api/test_access_api.py``."""
 
 from django.urls import include, path, re_path
 
-from diagnosis.api.views import artifacts, base, diagnoses, documents, models, patients, reviews, submissions, webhooks
+from diagnosis.api.views import (
+    artifacts,
+    base,
+    diagnoses,
+    documents,
+    models,
+    patients,
+    reviews,
+    submissions,
+    tokens,
+    webhooks,
+)
 
 app_name = "api"
 
@@ -18,6 +29,8 @@ _version_1 = [
     path("diagnoses/<uuid:diagnosis_id>/artifacts/<str:name>/", artifacts.ArtifactView.as_view(), name="artifact"),
     path("diagnoses/<uuid:diagnosis_id>/reviews/", reviews.ReviewListView.as_view(), name="reviews"),
     path("models/", models.ModelListView.as_view(), name="models"),
+    path("tokens/", tokens.TokenListView.as_view(), name="tokens"),
+    path("tokens/<uuid:token_id>/", tokens.TokenDetailView.as_view(), name="token"),
     path("webhooks/", webhooks.WebhookListView.as_view(), name="webhooks"),
     path("webhooks/<uuid:webhook_id>/", webhooks.WebhookDetailView.as_view(), name="webhook"),
     path("webhooks/<uuid:webhook_id>/rotate-secret/", webhooks.WebhookRotateSecretView.as_view(), name="rotate_secret"),

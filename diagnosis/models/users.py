@@ -33,6 +33,18 @@ class PortalUserManager(UserManager["User"]):
         extra.setdefault("role", Role.PLATFORM_ADMIN)
         return super().create_superuser(username, email, password, **extra)
 
+    def managed_by(self, user: "User") -> models.QuerySet["User"]:
+        """Users whose access ``user`` looks after, where the role includes that at all.
+
+        A platform administrator looks after everybody; others after their clinic, less the platform
+        administrators who happen to belong to it.
+        """
+        if not user.is_active:
+            return self.none()
+        if user.role == Role.PLATFORM_ADMIN:
+            return self.all()
+        return self.filter(clinic_id=user.clinic_id).exclude(role=Role.PLATFORM_ADMIN)
+
 
 class User(AbstractUser):
     """A person or an EHR client. Everybody but platform administrators belongs to one clinic."""
@@ -61,6 +73,10 @@ class User(AbstractUser):
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     """Lookups of tokens."""
+
+    def visible_to(self, user: User) -> Self:
+        """Tokens of the users whom this one looks after."""
+        return self.filter(user__in=User.objects.managed_by(user))
 
     def usable(self) -> Self:
         """Neither revoked nor expired, of an active user."""

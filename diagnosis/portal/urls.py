@@ -3,7 +3,18 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 
-from diagnosis.portal.views import accounts, diagnoses, images, media, models, pages, patients, preferences, worklist
+from diagnosis.portal.views import (
+    accounts,
+    diagnoses,
+    images,
+    media,
+    models,
+    pages,
+    patients,
+    preferences,
+    tokens,
+    worklist,
+)
 
 _portal = [
     path("", worklist.WorklistView.as_view(), name="home"),
@@ -23,6 +34,8 @@ _portal = [
     path("images/<uuid:image_id>/thumbnail/", media.ThumbnailView.as_view(), name="thumbnail"),
     path("models/", models.ModelListView.as_view(), name="models"),
     path("models/<slug:name>/", models.ModelDetailView.as_view(), name="model"),
+    path("tokens/", tokens.TokenListView.as_view(), name="tokens"),
+    path("tokens/<uuid:token_id>/revoke/", tokens.TokenRevokeView.as_view(), name="token_revoke"),
     path("help/", pages.HelpIndexView.as_view(), name="help"),
     path("help/<slug:topic>/", pages.HelpTopicView.as_view(), name="help_topic"),
     path("about/", pages.AboutView.as_view(), name="about"),

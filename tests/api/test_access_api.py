@@ -31,6 +31,8 @@ MATRIX: dict[str, dict[str, Capability]] = {
         "POST": Capability.WRITE_REVIEWS,
     },
     "v1/models/": {"GET": Capability.READ_MODELS},
+    "v1/tokens/": {"GET": Capability.MANAGE_USERS, "POST": Capability.MANAGE_USERS},
+    "v1/tokens/<uuid:token_id>/": {"DELETE": Capability.MANAGE_USERS},
     "v1/webhooks/": {"GET": Capability.READ_WEBHOOKS, "POST": Capability.WRITE_WEBHOOKS},
     "v1/webhooks/<uuid:webhook_id>/": {
         "GET": Capability.READ_WEBHOOKS,
@@ -66,7 +68,7 @@ def routes(patterns, prefix=""):
 
 def address(route, *, name="grad_cam", **records):
     """Fill ids into a route; unknown ones where no record is given."""
-    for subject in ("patient", "diagnosis", "webhook", "delivery"):
+    for subject in ("patient", "diagnosis", "token", "webhook", "delivery"):
         value = records[subject].pk if subject in records else uuid.uuid4()
         route = route.replace(f"<uuid:{subject}_id>", str(value))
     return f"/api/{route.replace('<str:name>', name)}"
@@ -76,7 +78,14 @@ def address(route, *, name="grad_cam", **records):
 def known(patient, finished, clinic):
     """Return one record of each kind, all of one clinic."""
     delivery = factories.WebhookDeliveryFactory(webhook__clinic=clinic, status="dead", finished_at=timezone.now())
-    return {"patient": patient, "diagnosis": finished, "webhook": delivery.webhook, "delivery": delivery}
+    token, _secret = tokens.issue(finished.requested_by, acting_user=None, name="known")
+    return {
+        "patient": patient,
+        "diagnosis": finished,
+        "token": token,
+        "webhook": delivery.webhook,
+        "delivery": delivery,
+    }
 
 
 def ask(client, method, path):

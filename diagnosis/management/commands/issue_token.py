@@ -9,8 +9,6 @@ from diagnosis.errors import InvalidInputError
 from diagnosis.models import User
 from diagnosis.services import tokens
 
-MAX_DAYS = 3650
-
 
 class Command(BaseCommand):
     """``manage.py issue_token USERNAME [--name LABEL] [--scope SCOPE]… [--days N]``."""
@@ -31,8 +29,8 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Print the token, or fail with one line."""
         days = options["days"]
-        if days is not None and not 1 <= days <= MAX_DAYS:
-            raise CommandError(f"--days must be 1 to {MAX_DAYS}.")
+        if days is not None and not 1 <= days <= tokens.MAX_DAYS:
+            raise CommandError(f"--days must be 1 to {tokens.MAX_DAYS}.")
         try:
             user = User.objects.filter(username=options["username"]).first()
             if user is None or not user.is_active:

@@ -1,0 +1,59 @@
+"""API tokens."""
+
+from rest_framework import serializers
+
+from diagnosis.access import Capability
+from diagnosis.models import ApiToken, Role
+from diagnosis.services.tokens import MAX_DAYS
+
+
+class TokenRequestSerializer(serializers.Serializer):
+    """A token to be made; ``services.tokens`` has the last word on its scopes."""
+
+    username = serializers.CharField(max_length=150, help_text="Whom it speaks for: a user of your clinic.")
+    name = serializers.CharField(max_length=100, help_text="A label to recognise it by.")
+    scopes = serializers.ListField(
+        child=serializers.ChoiceField(choices=[str(scope) for scope in Capability]),
+        required=False,
+        allow_empty=False,
+        max_length=len(Capability),
+        help_text="What it may do, within the role of its user; all of the role when left out.",
+    )
+    days = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=MAX_DAYS, help_text="Life time; no end when left out."
+    )
+
+
+class TokenSerializer(serializers.ModelSerializer):
+    """A token, without its secret."""
+
+    username = serializers.CharField(source="user.username")
+    role = serializers.ChoiceField(choices=Role.choices, source="user.role")
+    scopes = serializers.ListField(child=serializers.CharField())
+    prefix = serializers.CharField(help_text="How the secret begins.")
+
+    class Meta:
+        model = ApiToken
+        fields = [
+            "id",
+            "name",
+            "prefix",
+            "username",
+            "role",
+            "scopes",
+            "created_at",
+            "expires_at",
+            "revoked_at",
+            "last_used_at",
+        ]
+        read_only_fields = fields
+
+
+class TokenWithSecretSerializer(TokenSerializer):
+    """A new token; its secret is shown this once."""
+
+    token = serializers.CharField(source="secret", help_text="The secret; it cannot be shown again.")
+
+    class Meta(TokenSerializer.Meta):
+        fields = [*TokenSerializer.Meta.fields, "token"]
+        read_only_fields = fields
