@@ -5,6 +5,7 @@ from django.urls import include, path, re_path
 from diagnosis.api.views import (
     artifacts,
     base,
+    batches,
     diagnoses,
     documents,
     models,
@@ -28,6 +29,8 @@ _version_1 = [
     path("diagnoses/<uuid:diagnosis_id>/rerun/", diagnoses.DiagnosisRerunView.as_view(), name="rerun"),
     path("diagnoses/<uuid:diagnosis_id>/artifacts/<str:name>/", artifacts.ArtifactView.as_view(), name="artifact"),
     path("diagnoses/<uuid:diagnosis_id>/reviews/", reviews.ReviewListView.as_view(), name="reviews"),
+    path("batches/", batches.BatchListView.as_view(), name="batches"),
+    path("batches/<uuid:batch_id>/", batches.BatchDetailView.as_view(), name="batch"),
     path("models/", models.ModelListView.as_view(), name="models"),
     path("tokens/", tokens.TokenListView.as_view(), name="tokens"),
     path("tokens/<uuid:token_id>/", tokens.TokenDetailView.as_view(), name="token"),

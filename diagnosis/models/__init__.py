@@ -1,6 +1,7 @@
 """All models, re-exported: import them from here."""
 
 from diagnosis.models.audit import AppendOnlyError, AuditChain, AuditEvent
+from diagnosis.models.batches import Batch, BatchItem
 from diagnosis.models.clinics import Clinic
 from diagnosis.models.diagnoses import Diagnosis, DiseaseClass, Mode, Outcome
 from diagnosis.models.images import FundusImage, Laterality
@@ -23,6 +24,8 @@ __all__ = [
     "AppendOnlyError",
     "AuditChain",
     "AuditEvent",
+    "Batch",
+    "BatchItem",
     "Clinic",
     "DeliveryStatus",
     "Diagnosis",

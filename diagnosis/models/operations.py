@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from diagnosis.models.batches import Batch
 from diagnosis.models.diagnoses import Diagnosis
 
 
@@ -18,6 +19,8 @@ class IdempotencyKey(models.Model):
     body_sha256 = models.CharField(max_length=64)
     # Null while the first request is still being accepted.
     diagnosis = models.ForeignKey(Diagnosis, on_delete=models.CASCADE, null=True, related_name="+")
+    # Set when the key covers a whole batch; then there is no single diagnosis.
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, null=True, related_name="+")
     reserved_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -39,10 +39,10 @@ class PortalUserManager(UserManager["User"]):
         A platform administrator looks after everybody; others after their clinic, less the platform
         administrators who happen to belong to it.
         """
-        if not user.is_active:
-            return self.none()
-        if user.role == Role.PLATFORM_ADMIN:
+        if user.is_active and user.role == Role.PLATFORM_ADMIN:
             return self.all()
+        if not user.is_active or user.clinic_id is None:
+            return self.none()
         return self.filter(clinic_id=user.clinic_id).exclude(role=Role.PLATFORM_ADMIN)
 
 

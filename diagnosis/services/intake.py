@@ -210,7 +210,7 @@ def _reserve(principal: User, *, key: str, body: str) -> IdempotencyKey:
 
 
 def _accept(upload: Upload, request: _Request, *, reservation: IdempotencyKey | None) -> Diagnosis:
-    _check_capacity()
+    check_capacity()
     photograph = inference.accept_photograph(
         upload.data or b"", declared_type=upload.content_type, file_name=upload.file_name
     )
@@ -234,7 +234,12 @@ def _accept(upload: Upload, request: _Request, *, reservation: IdempotencyKey | 
         raise
 
 
-def _check_capacity() -> None:
+def check_capacity() -> None:
+    """Pass silently when a photograph can be taken now.
+
+    Raises:
+        StorageFullError, QueueFullError, ModelUnavailableError: As their names say; try later.
+    """
     inference.bundles()
     if not storage.has_room():
         raise StorageFullError
@@ -345,7 +350,7 @@ def rerun(diagnosis: Diagnosis, *, acting_user: User) -> Diagnosis:
     _require_visible(diagnosis, acting_user)
     if not diagnosis.is_finished:
         raise StateConflictError(_("The diagnosis has not finished. Cancel it first, or wait."))
-    _check_capacity()
+    check_capacity()
     with transaction.atomic():
         again = Diagnosis.objects.create(
             clinic_id=diagnosis.clinic_id,

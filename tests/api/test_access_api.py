@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from diagnosis.access import Capability
 from diagnosis.api import urls
-from diagnosis.models import ApiToken, Diagnosis, Role
+from diagnosis.models import ApiToken, Batch, Diagnosis, Role
 from diagnosis.services import tokens
 from tests import factories
 from tests.api.client import assert_problem
@@ -30,6 +30,8 @@ MATRIX: dict[str, dict[str, Capability]] = {
         "GET": Capability.READ_REVIEWS,
         "POST": Capability.WRITE_REVIEWS,
     },
+    "v1/batches/": {"POST": Capability.WRITE_DIAGNOSES},
+    "v1/batches/<uuid:batch_id>/": {"GET": Capability.READ_DIAGNOSES},
     "v1/models/": {"GET": Capability.READ_MODELS},
     "v1/tokens/": {"GET": Capability.MANAGE_USERS, "POST": Capability.MANAGE_USERS},
     "v1/tokens/<uuid:token_id>/": {"DELETE": Capability.MANAGE_USERS},
@@ -68,7 +70,7 @@ def routes(patterns, prefix=""):
 
 def address(route, *, name="grad_cam", **records):
     """Fill ids into a route; unknown ones where no record is given."""
-    for subject in ("patient", "diagnosis", "token", "webhook", "delivery"):
+    for subject in ("patient", "diagnosis", "batch", "token", "webhook", "delivery"):
         value = records[subject].pk if subject in records else uuid.uuid4()
         route = route.replace(f"<uuid:{subject}_id>", str(value))
     return f"/api/{route.replace('<str:name>', name)}"
@@ -82,6 +84,7 @@ def known(patient, finished, clinic):
     return {
         "patient": patient,
         "diagnosis": finished,
+        "batch": Batch.objects.create(clinic=clinic, mode="classify", size=1, created_by=finished.requested_by),
         "token": token,
         "webhook": delivery.webhook,
         "delivery": delivery,

@@ -24,6 +24,8 @@ OPERATIONS = {
     ("/api/v1/diagnoses/{diagnosis_id}/artifacts/{name}/", "get"),
     ("/api/v1/diagnoses/{diagnosis_id}/reviews/", "get"),
     ("/api/v1/diagnoses/{diagnosis_id}/reviews/", "post"),
+    ("/api/v1/batches/", "post"),
+    ("/api/v1/batches/{batch_id}/", "get"),
     ("/api/v1/models/", "get"),
     ("/api/v1/tokens/", "get"),
     ("/api/v1/tokens/", "post"),

@@ -21,6 +21,11 @@ def diagnosis_url(request: Request, diagnosis_id: uuid.UUID) -> str:
     return _absolute(request, "diagnosis", diagnosis_id)
 
 
+def batch_url(request: Request, batch_id: uuid.UUID) -> str:
+    """Return the address of a batch."""
+    return _absolute(request, "batch", batch_id)
+
+
 def reviews_url(request: Request, diagnosis_id: uuid.UUID) -> str:
     """Return the address of a diagnosis's reviews."""
     return _absolute(request, "reviews", diagnosis_id)

@@ -82,10 +82,10 @@ class SubmissionView(ApiView):
     def submit(self, request: Request) -> Response:
         """Accept the photograph: 202 with the queued diagnosis."""
         try:
-            key = _idempotency_key(request)
+            key = idempotency_key(request)
             upload = _upload(request)
             fields = _fields(request)
-            patient = _patient(request.user, fields)
+            patient = named_patient(request.user, fields)
         except (DiagnosisError, APIException) as error:
             # What comes later is recorded by the service.
             audit.record("image.refused", acting_user=request.user, code=problem_of(error).code)
@@ -121,7 +121,12 @@ class ClassifyView(SubmissionView):
         return self.submit(request)
 
 
-def _idempotency_key(request: Request) -> str:
+def idempotency_key(request: Request) -> str:
+    """Return the key of the request, empty without one.
+
+    Raises:
+        InvalidInputError: It is too long, or holds more than printable ASCII.
+    """
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return ""
@@ -148,7 +153,13 @@ def _fields(request: Request) -> dict[str, Any]:
     return {name: value for name, value in serializer.validated_data.items() if name != "image"}
 
 
-def _patient(user: User, fields: dict[str, Any]) -> Patient:
+def named_patient(user: User, fields: dict[str, Any]) -> Patient:
+    """Take ``patient`` or ``mrn`` out of the fields, and return whom they name.
+
+    Raises:
+        NotFoundError: Unknown, or another clinic's.
+        InvalidInputError: Several clinics have the MRN.
+    """
     visible = Patient.objects.visible_to(user)
     if "patient" in fields:
         return found(visible.filter(pk=fields.pop("patient")))

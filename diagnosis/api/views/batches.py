@@ -1,0 +1,175 @@
+"""Many photographs in one request."""
+
+import json
+from typing import Any, ClassVar
+
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpResponseNotModified
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from diagnosis import audit
+from diagnosis.access import Capability
+from diagnosis.api import conditional, schema
+from diagnosis.api.parsers import BatchParser
+from diagnosis.api.serializers import links
+from diagnosis.api.serializers.batches import BatchRequestSerializer, BatchSerializer
+from diagnosis.api.serializers.diagnoses import SubmissionRequestSerializer
+from diagnosis.api.views.base import ApiView, found
+from diagnosis.api.views.submissions import idempotency_key, named_patient
+from diagnosis.errors import DiagnosisError, InvalidInputError, RefusedImageError
+from diagnosis.models import Batch, Mode, User
+from diagnosis.services import batches, intake
+
+MAX_ITEMS = 40
+FIELDS = ("patient", "mrn", "laterality", "captured_at", "device", "external_id", "allow_duplicate")
+_EXAMPLE = OpenApiExample(
+    "both eyes",
+    value={
+        "image": ["(file)", "(file)"],
+        "mode": "segment_classify",
+        "items": '[{"mrn": "MRN-00017", "laterality": "R"}, {"mrn": "MRN-00017", "laterality": "L"}]',
+    },
+    request_only=True,
+    media_type="multipart/form-data",
+)
+_HEADERS = [
+    OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[202], description="The batch."),
+    OpenApiParameter(
+        "Retry-After", int, OpenApiParameter.HEADER, response=[202], description="Seconds until asking makes sense."
+    ),
+]
+
+
+class BatchListView(ApiView):
+    """Send a batch."""
+
+    parser_classes: ClassVar[list[type[BaseParser]]] = [BatchParser]
+    serializer_class = BatchSerializer
+    capabilities: ClassVar[dict[str, Capability]] = {"POST": Capability.WRITE_DIAGNOSES}
+
+    @extend_schema(
+        operation_id="submit_batch",
+        summary="Submit many photographs",
+        tags=["batches"],
+        request={"multipart/form-data": BatchRequestSerializer},
+        parameters=[schema.IDEMPOTENCY_KEY, *_HEADERS],
+        examples=[_EXAMPLE],
+        responses={
+            202: BatchSerializer,
+            **schema.problems(
+                400,
+                409,
+                413,
+                415,
+                422,
+                507,
+                examples={
+                    400: ["file_missing", "validation_error"],
+                    409: ["idempotency_in_progress"],
+                    413: ["batch_too_large"],
+                    422: ["idempotency_key_reused"],
+                    503: ["queue_full", "model_unavailable", "database_unavailable"],
+                },
+            ),
+        },
+    )
+    def post(self, request: Request) -> Response:
+        """Accept photographs one by one: each item is accepted or refused, and a refused one stops no other."""
+        key = idempotency_key(request)
+        mode = _mode(request)
+        files = request.FILES.getlist("image")
+        if not files:
+            raise RefusedImageError("file_missing")
+        if len(files) > MAX_ITEMS:
+            raise InvalidInputError([("image", "too_many", _("Send at most 40 photographs."))])
+        said = _said(request, len(files))
+        items = [_item(request.user, file, fields) for file, fields in zip(files, said, strict=True)]
+        submission = batches.submit(items, acting_user=request.user, mode=mode, idempotency_key=key)
+        headers = {"Location": links.batch_url(request, submission.batch.pk), "Retry-After": "1"}
+        if submission.is_repeated:
+            headers["Idempotency-Replayed"] = "true"
+        return Response(self.get_serializer(submission.batch).data, status=202, headers=headers)
+
+
+class BatchDetailView(ApiView):
+    """One batch."""
+
+    serializer_class = BatchSerializer
+    capabilities: ClassVar[dict[str, Capability]] = {"GET": Capability.READ_DIAGNOSES}
+    batch: Batch
+
+    def find_subject(self) -> None:
+        """Find the batch."""
+        self.batch = found(Batch.objects.visible_to(self.request.user).filter(pk=self.kwargs["batch_id"]))
+
+    @extend_schema(
+        operation_id="get_batch",
+        summary="Follow a batch",
+        tags=["batches"],
+        parameters=[schema.IF_NONE_MATCH, *schema.etag(200)],
+        responses={200: BatchSerializer, **schema.NOT_MODIFIED, **schema.problems(404)},
+    )
+    def get(self, request: Request, batch_id: str) -> Response | HttpResponseNotModified:
+        """Every photograph of the batch with its state, and the counts. `Retry-After: 1` while not finished."""
+        body = self.get_serializer(self.batch).data
+        audit.record("batch.viewed", acting_user=request.user, subject=self.batch)
+        return conditional.answer(request, body, headers={} if body["finished"] else {"Retry-After": "1"})
+
+
+def _mode(request: Request) -> str:
+    mode = request.data.get("mode", Mode.SEGMENT_CLASSIFY)
+    if mode not in Mode.values:
+        raise InvalidInputError([("mode", "invalid_choice", _("Unknown mode."))])
+    return str(mode)
+
+
+def _said(request: Request, count: int) -> list[dict[str, Any]]:
+    """Return the fields of each photograph as they were sent."""
+    if "items" in request.data:
+        return _said_as_json(request.data["items"], count)
+    sent = {name: request.data.getlist(name) for name in FIELDS if name in request.data}
+    wrong = [name for name, values in sent.items() if len(values) not in (1, count)]
+    if wrong:
+        text = _("Send it once, or once for each photograph.")
+        raise InvalidInputError([(name, "wrong_count", text) for name in wrong])
+    return [{name: values[index % len(values)] for name, values in sent.items()} for index in range(count)]
+
+
+def _said_as_json(text: Any, count: int) -> list[dict[str, Any]]:
+    try:
+        said = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        said = None
+    if not isinstance(said, list) or len(said) != count or not all(isinstance(item, dict) for item in said):
+        message = _("Send a JSON array with one object for each photograph.")
+        raise InvalidInputError([("items", "invalid", message)])
+    return [{name: item[name] for name in FIELDS if name in item} for item in said]
+
+
+def _item(user: User, file: UploadedFile, said: dict[str, Any]) -> batches.Item:
+    upload = intake.Upload(data=file.read(), file_name=file.name, content_type=file.content_type)
+    try:
+        fields = _checked(said)
+        patient = named_patient(user, fields)
+    except DiagnosisError as error:
+        return batches.Item(upload=upload, said=said, refusal=error)
+    return batches.Item(upload=upload, said=said, patient=patient, **fields)
+
+
+def _checked(said: dict[str, Any]) -> dict[str, Any]:
+    serializer = SubmissionRequestSerializer(data=said)
+    # The file is looked at by the service.
+    serializer.fields.pop("image")
+    try:
+        serializer.is_valid(raise_exception=True)
+    except serializers.ValidationError as error:
+        problems = [
+            (name, text.code or "invalid", str(text)) for name, texts in dict(error.detail).items() for text in texts
+        ]
+        raise InvalidInputError(problems) from error
+    return dict(serializer.validated_data)
