@@ -76,6 +76,8 @@ def logging_config(*, level: str, log_format: str) -> dict[str, Any]:
             "django.security": {"level": "ERROR"},
             "axes": {"level": "ERROR"},
             "celery.app.trace": {"level": "WARNING"},
+            # One line per doorbell; what became of the job is logged by the task.
+            "celery.worker.strategy": {"level": "WARNING"},
         },
     }
 

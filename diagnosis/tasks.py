@@ -34,7 +34,7 @@ def _run(diagnosis_id: uuid.UUID) -> None:
         return
     diagnosis = execution.claim(diagnosis_id)
     if diagnosis is None:
-        logger.info("Diagnosis %s: nothing to do, somebody else has it or it is finished", diagnosis_id)
+        logger.debug("Diagnosis %s: nothing to do, somebody else has it or it is finished", diagnosis_id)
         return
     logger.info("Diagnosis %s claimed, attempt %d", diagnosis_id, diagnosis.attempt)
     try:

@@ -151,9 +151,6 @@ STORAGES = {
     "default": {"BACKEND": "diagnosis.storage.PrivateMediaStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
-# Tests and a first start render pages before collectstatic has run.
-WHITENOISE_MANIFEST_STRICT = False
-WHITENOISE_USE_FINDERS = True
 
 # --- Database and cache ------------------------------------------------------------------------
 DATABASE_URL = env.str("DATABASE_URL", default=f"sqlite:///{RETINA_DATA_DIR / 'portal.sqlite3'}")
