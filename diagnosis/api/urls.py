@@ -51,5 +51,6 @@ urlpatterns = [
     path("v1/", include(_version_1)),
     path("schema/", documents.SchemaView.as_view(), name="schema"),
     path("docs/", documents.DocumentationView.as_view(), name="docs"),
+    path("docs/redoc/", documents.ReferenceView.as_view(), name="redoc"),
     re_path(r"^", base.UnknownAddressView.as_view(), name="unknown"),
 ]

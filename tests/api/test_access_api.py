@@ -47,7 +47,7 @@ MATRIX: dict[str, dict[str, Capability]] = {
     "v1/webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replay/": {"POST": Capability.WRITE_WEBHOOKS},
     "v1/sandbox/webhook-echo/": {"GET": Capability.READ_WEBHOOKS},
 }
-PUBLIC = {"schema/", "docs/", "^"}
+PUBLIC = {"schema/", "docs/", "docs/redoc/", "^"}
 # Open to whoever can sign: the receiver that webhooks are tried with.
 SIGNED = {"v1/sandbox/webhook-echo/": {"POST"}}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")

@@ -9,6 +9,7 @@ from drf_spectacular.generators import SchemaGenerator
 from diagnosis.models import EventType, WebhookDelivery
 from tests import factories
 from tests.api.client import SUBMIT
+from tests.support import REPOSITORY
 
 OPERATIONS = {
     ("/api/v1/patients/", "get"),
@@ -58,12 +59,14 @@ def validate(document, path, method, answer):
     jsonschema.validate(answer.json(), whole, format_checker=jsonschema.FormatChecker())
 
 
-def test_the_document_is_valid_and_without_warnings(tmp_path):
+def test_the_document_is_valid_without_warnings_and_the_one_in_the_repository(tmp_path):
     call_command(
         "spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "schema.yml"), skip_checks=True
     )
 
-    assert (tmp_path / "schema.yml").read_text().startswith("openapi: 3.1")
+    generated = (tmp_path / "schema.yml").read_text()
+    assert generated.startswith("openapi: 3.1")
+    assert generated == (REPOSITORY / "docs" / "openapi.yaml").read_text(), "CONTRIBUTING.md says how to refresh it"
 
 
 def test_it_describes_exactly_these_operations(document):
@@ -174,4 +177,16 @@ class TestPages:
         assert html.count("<script") == html.count("<script src=")
         assert script["Content-Type"].startswith("application/javascript")
         assert "/api/schema/" in script.content.decode()
+        assert "unsafe" not in page["Content-Security-Policy"]
+
+    def test_redoc_asks_nobody_else_and_fits_the_policy(self, db, client):
+        page = client.get("/api/docs/redoc/")
+
+        html = page.content.decode()
+        assert page.status_code == 200
+        assert 'spec-url="/api/schema/"' in html
+        assert "<style" not in html
+        assert "http://" not in html
+        assert "https://" not in html
+        assert html.count("<script") == html.count('<script src="/static/')
         assert "unsafe" not in page["Content-Security-Policy"]
