@@ -68,6 +68,18 @@ def test_both_eyes_in_one_request_and_their_progress(ehr, patient):
     assert followed["Retry-After"] == "1"
     assert ehr.get(answer["Location"], headers={"If-None-Match": followed["ETag"]}).status_code == 304
     assert AuditEvent.objects.get(action="batch.submitted").details == {"accepted": 2, "refused": 0}
+    assert not AuditEvent.objects.filter(action="batch.viewed").exists()
+
+
+def test_a_finished_batch_says_so_and_reading_it_is_audited(ehr, patient):
+    path = send(ehr, mrn=patient.mrn, laterality=["R", "L"])["Location"]
+    Diagnosis.objects.update(status="cancelled", finished_at=timezone.now())
+
+    answer = ehr.get(path)
+
+    assert answer.json()["finished"] is True
+    assert "Retry-After" not in answer
+    assert AuditEvent.objects.get(action="batch.viewed").actor == ehr.user
 
 
 def test_a_refused_photograph_stops_no_other(ehr, patient, stranger):

@@ -117,7 +117,9 @@ class BatchDetailView(ApiView):
     def get(self, request: Request, batch_id: str) -> Response | HttpResponseNotModified:
         """Every photograph of the batch with its state, and the counts. `Retry-After: 1` while not finished."""
         body = self.get_serializer(self.batch).data
-        audit.record("batch.viewed", acting_user=request.user, subject=self.batch)
+        if body["finished"]:
+            # As with a single diagnosis, polls of an unfinished one are no looks at a result.
+            audit.record("batch.viewed", acting_user=request.user, subject=self.batch)
         return conditional.answer(request, body, headers={} if body["finished"] else {"Retry-After": "1"})
 
 
