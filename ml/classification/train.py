@@ -104,6 +104,7 @@ class TrainingConfig:
         seed: Of draws and augmentation.
         threads: Threads of the framework; 0 leaves its own choice.
         coverage: Share of validation photographs that shall keep a class.
+        begins_from: Experiment whose best weights are given with ``--initial``; empty when none are.
     """
 
     name: str
@@ -115,6 +116,7 @@ class TrainingConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     threads: int = 0
     coverage: float = 0.85
+    begins_from: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
