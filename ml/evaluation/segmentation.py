@@ -132,9 +132,14 @@ def count_probabilities(probability: NDArray[np.float32], truth: NDArray[np.bool
     )
 
 
-def best_threshold(histograms: list[ProbabilityHistogram]) -> tuple[float, float]:
-    """Return the threshold with the best Dice averaged over groups of photographs, and that Dice."""
+def best_threshold(histograms: list[ProbabilityHistogram], weights: list[float] | None = None) -> tuple[float, float]:
+    """Return the threshold with the best Dice averaged over groups of photographs, and that Dice.
+
+    Args:
+        histograms: One per group.
+        weights: How much each group counts; equally when None.
+    """
     curves = [histogram.dice_curve() for histogram in histograms]
-    mean = np.mean([dice for _, dice in curves], axis=0)
+    mean = np.average([dice for _, dice in curves], axis=0, weights=weights)
     index = int(mean.argmax())
     return float(curves[0][0][index]), float(mean[index])

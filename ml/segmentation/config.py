@@ -22,13 +22,16 @@ class DataSettings:
         split: The manifests' split to use; ``test`` is never read by training.
         levels: Sizes at which photographs are held in memory, as shares of their working diameter.
         weights: Share of the crops by set name; equal for a set not named, divided among its photographs.
-        held_out: Names of photographs by set name that validate and choose the threshold.
+        held_out: Names of photographs by set name that validate and, as a rule, choose the threshold.
+        threshold_on_all: Choose the threshold on the training photographs as well, each set counting by
+            its weight; for a few held-out photographs that do not stand for their set.
     """
 
     split: str = "train"
     levels: tuple[float, ...] = (0.75, 1.0, 1.4)
     weights: Mapping[str, float] = field(default_factory=dict)
     held_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    threshold_on_all: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -145,6 +145,7 @@ class _Run:
         self.started = time.monotonic()
         self.best_auc = 0.0
         self.best: dict[str, Tensor] | None = None
+        self.processes = replicas()
 
     def start_from(self, weights: Path) -> None:
         from safetensors.torch import load_file
@@ -159,6 +160,7 @@ class _Run:
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.best_auc, self.best = state["best_auc"], state["best"]
+        self.processes = max(self.processes, state["processes"])
 
     def save(self, path: Path) -> None:
         state = {
@@ -169,6 +171,7 @@ class _Run:
             "seconds": self.seconds,
             "best_auc": self.best_auc,
             "best": self.best,
+            "processes": self.processes,
         }
         partial = path.with_suffix(".partial")
         torch.save(state, partial)
@@ -297,15 +300,19 @@ class _Run:
             self.average.load_state_dict(self.best)
         validation = validate(self.average, held_out, config=self.config)
         save_file({k: v.contiguous() for k, v in self.average.state_dict().items()}, out / WEIGHTS_FILE)
+        chosen = validation
+        if self.config.data.threshold_on_all:
+            chosen = validate(self.average, [*training, *held_out], config=self.config)
         metrics = {
             "parameters": count_parameters(self.average),
             "steps": self.step,
             "training_seconds": round(self.seconds),
-            "processes": replicas(),
+            "processes": self.processes,
             "device": self.device.type,
             "training_photographs": _count_by_set(training),
             "held_out_photographs": _count_by_set(held_out),
-            "threshold": validation.threshold,
+            "threshold": chosen.threshold,
+            "threshold_photographs": "all" if self.config.data.threshold_on_all else "held out",
             "validation_auc": validation.auc,
             "validation_dice": validation.dice,
             "validation_auc_by_set": validation.auc_by_set,
@@ -356,7 +363,8 @@ def validate(network: VesselNetwork, samples: Sequence[VesselSample], *, config:
         truth = resize_mask(read_mask(sample.label), probability.shape)  # type: ignore[arg-type]
         counted = count_probabilities(probability[fov.mask], truth[fov.mask])
         histograms[sample.dataset] = histograms.get(sample.dataset, ProbabilityHistogram()) + counted
-    threshold, dice = best_threshold(list(histograms.values()))
+    weights = [config.data.weights.get(name, 1.0) for name in histograms] if config.data.threshold_on_all else None
+    threshold, dice = best_threshold(list(histograms.values()), weights)
     auc_by_set = {name: round(histogram.auc(), 5) for name, histogram in histograms.items()}
     return Validation(
         auc=float(np.mean(list(auc_by_set.values()))), dice=dice, threshold=threshold, auc_by_set=auc_by_set
