@@ -3,9 +3,8 @@
 import json
 import logging
 import os
-import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from numpy.typing import NDArray
 
 from ml.classification import backbones
 from ml.classification.calibration import Abstention, fit_abstention, fit_calibration, softmax
+from ml.classification.config import TrainingConfig
 from ml.classification.data import (
     CLASSES,
-    Augmentation,
     LabelledPhotograph,
     Split,
     augment,
@@ -41,85 +40,6 @@ METRICS_FILE = "metrics.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkConfig:
-    """What is trained; ``pretrained`` is a file name in the weights directory, or empty."""
-
-    architecture: str
-    side: int
-    pretrained: str = ""
-    dropout: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataConfig:
-    """What it is trained on; see :func:`ml.classification.data.draw_probabilities` and ``split_by_fold``."""
-
-    source_share: dict[str, float]
-    class_share: dict[str, float]
-    quality_weight: dict[str, float]
-    test_folds: tuple[int, ...]
-    validation_folds: tuple[int, ...]
-    validation_share: float = 1.0
-    headline_source: str = "ODIR-5K"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitConfig:
-    """How it is trained.
-
-    Attributes:
-        epochs: Rounds of fine-tuning; 0 keeps the linear head on frozen features.
-        steps_per_epoch: Batches per round.
-        batch_size: Photographs per batch.
-        learning_rate: Highest rate, reached after ``warmup_share`` of the steps, then a cosine to 0.
-        warmup_share: Share of all steps.
-        weight_decay: Of AdamW.
-        label_smoothing: Share of each target spread over all classes.
-        freeze_through: Last layer that is not trained; empty trains all.
-        freeze_batch_statistics: Keep the batch normalisation of the pre-training.
-        average_momentum: Of the moving average of the weights, which is what is evaluated and kept.
-        linear_head: Begin from logistic regression on the frozen features.
-    """
-
-    epochs: int
-    steps_per_epoch: int = 100
-    batch_size: int = 32
-    learning_rate: float = 3e-4
-    warmup_share: float = 0.05
-    weight_decay: float = 1e-2
-    label_smoothing: float = 0.1
-    freeze_through: str = ""
-    freeze_batch_statistics: bool = True
-    average_momentum: float = 0.998
-    linear_head: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingConfig:
-    """One experiment, as read from a file in ``ml/configs``.
-
-    Attributes:
-        name: Name of the experiment.
-        kind: ``photograph`` or ``vessel_map``.
-        seed: Of draws and augmentation.
-        threads: Threads of the framework; 0 leaves its own choice.
-        coverage: Share of validation photographs that shall keep a class.
-        begins_from: Experiment whose best weights are given with ``--initial``; empty when none are.
-    """
-
-    name: str
-    kind: str
-    seed: int
-    network: NetworkConfig
-    data: DataConfig
-    fit: FitConfig
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    threads: int = 0
-    coverage: float = 0.85
-    begins_from: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingData:
     """Crops in memory with their rows and split."""
 
@@ -136,24 +56,6 @@ class TrainingData:
     def rows(self, indices: NDArray[np.intp]) -> list[LabelledPhotograph]:
         """Return the rows at ``indices``."""
         return [self.photographs[index] for index in indices]
-
-
-def read_config(path: Path) -> TrainingConfig:
-    """Read an experiment.
-
-    Args:
-        path: TOML file with the top-level keys of :class:`TrainingConfig` and a table per part.
-
-    Raises:
-        TypeError: A key is unknown or a required one is missing.
-    """
-    content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    content["network"] = NetworkConfig(**content["network"])
-    folds = {key: tuple(content["data"][key]) for key in ("test_folds", "validation_folds")}
-    content["data"] = DataConfig(**{**content["data"], **folds})
-    content["fit"] = FitConfig(**content["fit"])
-    content["augmentation"] = Augmentation(**content.get("augmentation", {}))
-    return TrainingConfig(**content)
 
 
 class TrainingBatches(keras.utils.PyDataset):
@@ -509,9 +411,3 @@ def _score(
         abstained=abstention.is_unsure(probabilities),
         ungradable=np.zeros(len(rows), dtype=bool),
     )
-
-
-def with_overrides(config: TrainingConfig, *, seed: int | None, threads: int | None) -> TrainingConfig:
-    """Return the experiment with another seed or number of threads where one is given."""
-    changes = {name: value for name, value in (("seed", seed), ("threads", threads)) if value is not None}
-    return replace(config, **changes)

@@ -27,10 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; return the exit status."""
+    from ml.classification import config as configs
     from ml.classification import publish, train
 
-    config = train.with_overrides(
-        train.read_config(args.config),
+    config = configs.with_overrides(
+        configs.read_config(args.config),
         seed=None if args.seed == _common.DEFAULT_SEED else args.seed,
         threads=args.threads,
     )

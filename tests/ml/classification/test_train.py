@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from ml.bundle import load_bundle
+from ml.classification import config as configs
 from ml.classification import publish, train
 from ml.classification.data import CLASSES, read_manifest
 from ml.classification.predict import DiseaseClassifier, check_network
@@ -42,19 +43,19 @@ def photographs(tmp_path_factory):
 
 
 def tiny_config(**fit):
-    return train.TrainingConfig(
+    return configs.TrainingConfig(
         name="tiny",
         kind="photograph",
         seed=5,
-        network=train.NetworkConfig(architecture="cnn", side=SIDE),
-        data=train.DataConfig(
+        network=configs.NetworkConfig(architecture="cnn", side=SIDE),
+        data=configs.DataConfig(
             source_share={"ODIR-5K": 1.0},
             class_share=dict.fromkeys(CLASSES, 0.25),
             quality_weight={},
             test_folds=(1,),
             validation_folds=(2,),
         ),
-        fit=train.FitConfig(
+        fit=configs.FitConfig(
             **{"epochs": 1, "steps_per_epoch": 2, "batch_size": 8, "freeze_batch_statistics": False, **fit}
         ),
     )
@@ -168,7 +169,7 @@ def test_interrupted_training_continues_as_if_it_had_not_stopped(photographs, tm
     "path", sorted((REPOSITORY / "ml" / "configs").glob("classifier_*.toml")), ids=lambda p: p.stem
 )
 def test_shipped_experiments_can_be_read(path):
-    config = train.read_config(path)
+    config = configs.read_config(path)
 
     assert sum(config.data.class_share.values()) == pytest.approx(1)
     assert sum(config.data.source_share.values()) == pytest.approx(1)
@@ -179,5 +180,5 @@ def test_shipped_experiments_can_be_read(path):
 def test_overrides_replace_only_what_is_given():
     config = tiny_config()
 
-    assert train.with_overrides(config, seed=None, threads=None) == config
-    assert train.with_overrides(config, seed=9, threads=1) == replace(config, seed=9, threads=1)
+    assert configs.with_overrides(config, seed=None, threads=None) == config
+    assert configs.with_overrides(config, seed=9, threads=1) == replace(config, seed=9, threads=1)
