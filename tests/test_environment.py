@@ -53,3 +53,12 @@ def test_the_embedded_default_makes_a_key_that_only_the_owner_reads(tmp_path):
     assert ended.returncode == 0, ended.stderr
     assert key.stat().st_mode & 0o777 == 0o600
     assert key.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_debug_mode_is_off_unless_asked_for(tmp_path):
+    shown = {
+        asked: start(tmp_path, **asked_for).stdout for asked, asked_for in (("", {}), ("1", {"DJANGO_DEBUG": "1"}))
+    }
+
+    assert "DEBUG = True" not in shown[""]
+    assert "DEBUG = True" in shown["1"]
