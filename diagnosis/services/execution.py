@@ -61,7 +61,7 @@ def claim(diagnosis_id: uuid.UUID) -> Diagnosis | None:
         The claimed diagnosis, or None: somebody else has it, or it is finished.
     """
     takeable = Q(status=Status.QUEUED) | Q(status=Status.RUNNING, lease_expires_at__lt=Now())
-    won = (Diagnosis.objects.filter(takeable, pk=diagnosis_id, attempt__lt=settings.MAX_ATTEMPTS)).move_to(
+    won = Diagnosis.objects.filter(takeable, pk=diagnosis_id, attempt__lt=settings.MAX_ATTEMPTS).move_to(
         Status.RUNNING,
         attempt=F("attempt") + 1,
         lease_expires_at=_lease_end(),
