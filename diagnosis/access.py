@@ -4,8 +4,11 @@ Which *rows* a user may know about is ``visible_to`` of the QuerySets; which *ac
 """
 
 from enum import StrEnum
+from typing import Any
 
-from diagnosis.errors import NotAllowedError
+from django.db.models import Model
+
+from diagnosis.errors import NotAllowedError, NotFoundError
 from diagnosis.models import Role, User
 
 
@@ -61,6 +64,21 @@ def require(user: User, capability: Capability) -> None:
     """
     if not may(user, capability):
         raise NotAllowedError
+
+
+def require_visible(record: Model, user: User) -> None:
+    """Pass silently when the user may know about the record, or answer as if it did not exist.
+
+    Args:
+        record: A row of a model whose QuerySet has ``visible_to``.
+        user: Who asks.
+
+    Raises:
+        NotFoundError: It is another clinic's, or gone.
+    """
+    rows: Any = type(record)._default_manager
+    if not rows.visible_to(user).filter(pk=record.pk).exists():
+        raise NotFoundError
 
 
 def scopes_for(role: str) -> list[str]:

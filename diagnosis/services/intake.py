@@ -21,7 +21,6 @@ from diagnosis.errors import (
     ImageOfAnotherPatientError,
     ImageOfOtherEyeError,
     InvalidInputError,
-    NotFoundError,
     QueueFullError,
     RefusedImageError,
     StateConflictError,
@@ -105,8 +104,7 @@ def submit(
     access.require(acting_user, Capability.WRITE_DIAGNOSES)
     if allow_duplicate:
         access.require(acting_user, Capability.OVERRIDE_DUPLICATES)
-    if not Patient.objects.visible_to(acting_user).filter(pk=patient.pk).exists():
-        raise NotFoundError
+    access.require_visible(patient, acting_user)
     _check_fields(laterality=laterality, mode=mode, captured_at=captured_at)
     request = _Request(
         acting_user=acting_user,
@@ -369,5 +367,4 @@ def rerun(diagnosis: Diagnosis, *, acting_user: User) -> Diagnosis:
 
 def _require_visible(diagnosis: Diagnosis, user: User) -> None:
     access.require(user, Capability.WRITE_DIAGNOSES)
-    if not Diagnosis.objects.visible_to(user).filter(pk=diagnosis.pk).exists():
-        raise NotFoundError
+    access.require_visible(diagnosis, user)

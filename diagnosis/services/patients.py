@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from diagnosis import access, audit
 from diagnosis.access import Capability
-from diagnosis.errors import DuplicateMrnError, InvalidInputError, NotFoundError
+from diagnosis.errors import DuplicateMrnError, InvalidInputError
 from diagnosis.models import Clinic, Patient, User, folded
 
 EDITABLE = ("mrn", "given_name", "family_name", "birth_date", "sex")
@@ -51,8 +51,7 @@ def correct(patient: Patient, *, acting_user: User, **fields: Any) -> Patient:
         DuplicateMrnError: Another patient of the clinic has this MRN.
     """
     access.require(acting_user, Capability.WRITE_PATIENTS)
-    if not Patient.objects.visible_to(acting_user).filter(pk=patient.pk).exists():
-        raise NotFoundError
+    access.require_visible(patient, acting_user)
     for name, value in _cleaned(fields).items():
         setattr(patient, name, value)
     _save(patient, acting_user=acting_user, action="patient.corrected", fields=sorted(fields))

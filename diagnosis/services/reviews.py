@@ -5,7 +5,7 @@ from django.utils.translation import gettext as _
 
 from diagnosis import access, audit
 from diagnosis.access import Capability
-from diagnosis.errors import InvalidInputError, NotFoundError, StateConflictError
+from diagnosis.errors import InvalidInputError, StateConflictError
 from diagnosis.lifecycle import ReportStatus, Status
 from diagnosis.models import Diagnosis, DiseaseClass, Review, User, Verdict
 from diagnosis.webhooks import outbox
@@ -33,8 +33,7 @@ def sign(
         StateConflictError: The diagnosis has no result, or somebody signed at the same moment.
     """
     access.require(acting_user, Capability.WRITE_REVIEWS)
-    if not Diagnosis.objects.visible_to(acting_user).filter(pk=diagnosis.pk).exists():
-        raise NotFoundError
+    access.require_visible(diagnosis, acting_user)
     if diagnosis.status != Status.SUCCEEDED:
         raise StateConflictError(_("There is no result to review yet."))
     label = _label(diagnosis, verdict=verdict, label=label, reason=reason)

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from diagnosis import access, audit
 from diagnosis.access import Capability
-from diagnosis.errors import DiagnosisError, InvalidInputError, NotFoundError, StateConflictError
+from diagnosis.errors import DiagnosisError, InvalidInputError, StateConflictError
 from diagnosis.models import Clinic, DeliveryStatus, User, Webhook, WebhookDelivery, WebhookEcho
 from diagnosis.models.webhooks import SUBSCRIBABLE
 from diagnosis.webhooks import addresses, outbox, signature
@@ -214,8 +214,7 @@ def _keep(webhook: Webhook, *, headers: dict[str, str], body: dict[str, object])
 
 def _require(webhook: Webhook, *, acting_user: User) -> None:
     access.require(acting_user, Capability.WRITE_WEBHOOKS)
-    if not Webhook.objects.visible_to(acting_user).filter(pk=webhook.pk).exists():
-        raise NotFoundError
+    access.require_visible(webhook, acting_user)
 
 
 def _require_active(webhook: Webhook) -> None:
