@@ -10,4 +10,5 @@ COMMANDS: dict[str, str] = {
     "segment-dataset": "ml.commands.segment_dataset",
     "evaluate-classifier": "ml.commands.evaluate_classifier",
     "shortcut-audit": "ml.commands.shortcut_audit",
+    "equalise": "ml.commands.equalise",
 }
