@@ -7,7 +7,7 @@ from diagnosis.models.diagnoses import Diagnosis, DiseaseClass, Mode, Outcome
 from diagnosis.models.images import FundusImage, Laterality
 from diagnosis.models.operations import IdempotencyKey, WorkerHeartbeat
 from diagnosis.models.patients import Patient, Sex, folded
-from diagnosis.models.reviews import Review, Verdict
+from diagnosis.models.reviews import BlindGrade, Escalation, GradeChangedError, Review, ReviewDraft, Verdict
 from diagnosis.models.users import ApiToken, Role, User
 from diagnosis.models.webhooks import (
     DeliveryStatus,
@@ -26,18 +26,22 @@ __all__ = [
     "AuditEvent",
     "Batch",
     "BatchItem",
+    "BlindGrade",
     "Clinic",
     "DeliveryStatus",
     "Diagnosis",
     "DiseaseClass",
+    "Escalation",
     "EventType",
     "FundusImage",
+    "GradeChangedError",
     "IdempotencyKey",
     "Laterality",
     "Mode",
     "Outcome",
     "Patient",
     "Review",
+    "ReviewDraft",
     "Role",
     "Sex",
     "User",

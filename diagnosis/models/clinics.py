@@ -2,6 +2,7 @@
 
 import uuid
 
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -12,6 +13,22 @@ class Clinic(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(_("name"), max_length=200, unique=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    # How this clinic reads.
+    blind_review = models.BooleanField(
+        _("blind review"), default=True, help_text=_("Readers grade the photograph before they see the result.")
+    )
+    second_reader = models.BooleanField(
+        _("second reader"),
+        default=False,
+        help_text=_("Two people read every result; a third decides where they differ."),
+    )
+    escalation_hours = models.PositiveSmallIntegerField(
+        _("hours until escalation"),
+        default=48,
+        validators=[MinValueValidator(1), MaxValueValidator(720)],
+        help_text=_("Suspected findings that nobody signed for so long become urgent."),
+    )
 
     class Meta:
         ordering = ["name"]

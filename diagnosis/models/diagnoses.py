@@ -16,6 +16,7 @@ from diagnosis.models.clinics import Clinic
 from diagnosis.models.images import FundusImage
 from diagnosis.models.patients import Patient
 from diagnosis.models.scoping import ClinicScopedQuerySet
+from diagnosis.readings import AWAITED, Reading
 
 
 class Mode(models.TextChoices):
@@ -40,6 +41,12 @@ class DiseaseClass(models.TextChoices):
     GLAUCOMA = "Glaucoma", _("Glaucoma suspect")
     MYOPIA = "Myopia", _("Pathological myopia")
     NORMAL = "Normal", _("No sign of the three conditions")
+
+
+# A result that no clinician has settled yet.
+UNSIGNED = Q(status=Status.SUCCEEDED, report_status=ReportStatus.PRELIMINARY)
+# The models did not say "no sign of the three conditions", and the photograph can be read.
+SUSPECT = Q(outcome__in=[Outcome.FINDING, Outcome.INDETERMINATE]) & ~Q(prediction=DiseaseClass.NORMAL)
 
 
 class DiagnosisQuerySet(ClinicScopedQuerySet["Diagnosis"]):
@@ -121,6 +128,10 @@ class Diagnosis(models.Model):
     report_status = models.CharField(
         _("report"), max_length=15, choices=ReportStatus.choices, default=ReportStatus.PRELIMINARY
     )
+    # Which signature a preliminary report awaits; of no meaning once it is settled.
+    awaited_reading = models.CharField(
+        _("awaited reading"), max_length=12, choices=Reading.choices, default=Reading.FIRST
+    )
 
     objects = DiagnosisQuerySet.as_manager()
 
@@ -141,6 +152,7 @@ class Diagnosis(models.Model):
                 condition=Q(status=Status.RUNNING, lease_expires_at__isnull=False)
                 | (~Q(status=Status.RUNNING) & Q(lease_expires_at__isnull=True)),
             ),
+            CheckConstraint(name="diagnosis_awaits_a_reading", condition=Q(awaited_reading__in=AWAITED)),
             CheckConstraint(
                 name="diagnosis_outcome_when_succeeded",
                 condition=(Q(status=Status.SUCCEEDED) & ~Q(outcome="")) | (~Q(status=Status.SUCCEEDED) & Q(outcome="")),
@@ -156,6 +168,19 @@ class Diagnosis(models.Model):
             ),
         ]
         indexes = [
+            Index(
+                fields=["clinic", "awaited_reading", "-created_at", "-id"],
+                name="diagnosis_unsigned",
+                condition=UNSIGNED,
+            ),
+            Index(
+                fields=["clinic", "created_at", "id"], name="diagnosis_unsigned_suspects", condition=UNSIGNED & SUSPECT
+            ),
+            Index(
+                fields=["clinic", "-created_at", "-id"],
+                name="diagnosis_ungradable",
+                condition=Q(outcome=Outcome.UNGRADABLE),
+            ),
             Index(fields=["clinic", "-created_at", "-id"], name="diagnosis_newest"),
             Index(fields=["patient", "-created_at"], name="diagnosis_of_patient"),
             Index(fields=["clinic", "prediction", "-created_at"], name="diagnosis_by_class"),
