@@ -22,9 +22,11 @@ class Capability(StrEnum):
     OVERRIDE_DUPLICATES = "diagnoses:override"
     READ_REVIEWS = "reviews:read"
     WRITE_REVIEWS = "reviews:write"
+    ARBITRATE_REVIEWS = "reviews:arbitrate"
     READ_MODELS = "models:read"
     READ_AUDIT = "audit:read"
     MANAGE_USERS = "users:manage"
+    MANAGE_READING = "reading:manage"
     READ_WEBHOOKS = "webhooks:read"
     WRITE_WEBHOOKS = "webhooks:write"
 
@@ -45,7 +47,14 @@ _WEBHOOKS = frozenset({Capability.READ_WEBHOOKS, Capability.WRITE_WEBHOOKS})
 CAPABILITIES: dict[str, frozenset[Capability]] = {
     Role.TECHNICIAN: _STAFF,
     Role.CLINICIAN: _READERS,
-    Role.CLINIC_ADMIN: _READERS | _WEBHOOKS | {Capability.READ_AUDIT, Capability.MANAGE_USERS},
+    Role.CLINIC_ADMIN: _READERS
+    | _WEBHOOKS
+    | {
+        Capability.READ_AUDIT,
+        Capability.MANAGE_USERS,
+        Capability.ARBITRATE_REVIEWS,
+        Capability.MANAGE_READING,
+    },
     Role.PLATFORM_ADMIN: frozenset(Capability),
     Role.EHR_CLIENT: _STAFF | _WEBHOOKS,
 }

@@ -241,6 +241,12 @@ FILE_UPLOAD_DIRECTORY_PERMISSIONS = stat.S_IRWXU
 vars().update(checked("EMAIL_URL", lambda: env.email_url("EMAIL_URL", default="consolemail://")))
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="portal@localhost")
 CONTACT_EMAIL = env.str("CONTACT_EMAIL", default="support@localhost")
+# A mail server that does not answer holds up whoever mails no longer than this.
+EMAIL_TIMEOUT = 10
+# Where links in mails lead: by default the first origin that the portal is reached by.
+PORTAL_URL = env.str(
+    "PORTAL_URL", default=next(iter(CSRF_TRUSTED_ORIGINS), f"http://127.0.0.1:{env.str('PORT', default='8000')}")
+).rstrip("/")
 
 # --- Languages and time ------------------------------------------------------------------------
 LANGUAGE_CODE = "en"

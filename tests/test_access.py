@@ -18,9 +18,11 @@ TABLE = {
     Capability.OVERRIDE_DUPLICATES: READERS,
     Capability.READ_REVIEWS: EVERYBODY,
     Capability.WRITE_REVIEWS: READERS,
+    Capability.ARBITRATE_REVIEWS: ADMINS,
     Capability.READ_MODELS: EVERYBODY,
     Capability.READ_AUDIT: ADMINS,
     Capability.MANAGE_USERS: ADMINS,
+    Capability.MANAGE_READING: ADMINS,
     Capability.READ_WEBHOOKS: ADMINS | {Role.EHR_CLIENT},
     Capability.WRITE_WEBHOOKS: ADMINS | {Role.EHR_CLIENT},
 }

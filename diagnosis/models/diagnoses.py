@@ -1,6 +1,7 @@
 """Diagnoses: the job and its result."""
 
 import uuid
+from datetime import timedelta
 from typing import Any, Self
 
 from django.conf import settings
@@ -59,6 +60,23 @@ class DiagnosisQuerySet(ClinicScopedQuerySet["Diagnosis"]):
     def active(self) -> Self:
         """Not in a final state."""
         return self.filter(status__in=lifecycle.ACTIVE)
+
+    def unsigned(self) -> Self:
+        """With a result that no clinician has settled yet."""
+        return self.filter(UNSIGNED)
+
+    def awaiting(self, reading: str) -> Self:
+        """Unsigned, and it is this reading's turn."""
+        return self.unsigned().filter(awaited_reading=reading)
+
+    def overdue(self) -> Self:
+        """Suspected findings that were not signed within the hours of their clinic."""
+        now = timezone.now()
+        limits = Clinic.objects.order_by().values_list("escalation_hours", flat=True).distinct()
+        is_late = Q(pk__in=[])
+        for hours in limits:
+            is_late |= Q(clinic__escalation_hours=hours, finished_at__lt=now - timedelta(hours=hours))
+        return self.unsigned().filter(SUSPECT & is_late)
 
     def lease_expired(self) -> Self:
         """Running, but the worker stopped renewing its lease (by the database's clock)."""

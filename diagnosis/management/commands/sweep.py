@@ -1,4 +1,4 @@
-"""Ring stranded diagnoses, fail exhausted ones, remove orphaned files, deliver webhooks."""
+"""Ring stranded diagnoses, fail exhausted ones, escalate unsigned ones, remove orphaned files, deliver webhooks."""
 
 import logging
 import signal
@@ -11,18 +11,19 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection
 
 from diagnosis import tasks
-from diagnosis.services import execution
+from diagnosis.services import escalation, execution
 from diagnosis.webhooks.delivery import Courier
 
 logger = logging.getLogger(__name__)
 
 JANITOR_SECONDS = 600
+ESCALATION_SECONDS = 300
 
 
 class Command(BaseCommand):
     """``manage.py sweep [--loop [--without-webhooks]]``."""
 
-    help = "Ring diagnoses that the queue lost, fail those out of attempts, remove files without a record; with --loop also deliver webhooks."
+    help = "Ring diagnoses that the queue lost, fail those out of attempts, escalate suspected findings that wait for a signature, remove files without a record; with --loop also deliver webhooks."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add ``--loop`` and ``--without-webhooks``."""
@@ -35,8 +36,9 @@ class Command(BaseCommand):
         """Sweep once, or until SIGTERM."""
         if not options["loop"]:
             rung = tasks.ring_stranded()
+            escalated = escalation.escalate()
             removed = execution.remove_orphaned_files()
-            self.stdout.write(f"{rung} rung, {removed} files removed")
+            self.stdout.write(f"{rung} rung, {escalated} escalated, {removed} files removed")
             return
         stopping = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -49,13 +51,16 @@ class Command(BaseCommand):
             courier.stop()
 
     def _loop(self, stopping: threading.Event, courier: Courier | None) -> None:
-        janitor_due = time.monotonic()
+        janitor_due = escalation_due = time.monotonic()
         while not stopping.wait(settings.SWEEP_SECONDS):
             if courier is not None and not courier.is_alive():
                 # The supervisor starts the sweeper again, and the courier with it.
                 raise CommandError("The courier of webhooks ended unexpectedly.")
             try:
                 tasks.ring_stranded()
+                if time.monotonic() >= escalation_due:
+                    escalation.escalate()
+                    escalation_due = time.monotonic() + ESCALATION_SECONDS
                 if time.monotonic() >= janitor_due:
                     execution.remove_orphaned_files()
                     janitor_due = time.monotonic() + JANITOR_SECONDS

@@ -1,0 +1,88 @@
+"""What a reader may not see yet: the models' word before their own, and the first reader's before the second's.
+
+The rule of each is here alone. Pages call ``veil`` on what they show; after it a row holds nothing of the result.
+The REST API and the administration site are not blinded: no photographs are read there.
+"""
+
+import uuid
+from collections.abc import Iterable
+
+from django.db.models import Exists, OuterRef, QuerySet
+
+from diagnosis import access
+from diagnosis.access import Capability
+from diagnosis.lifecycle import ReportStatus, Status
+from diagnosis.models import BlindGrade, Diagnosis, Outcome, Review, Role, User
+from diagnosis.readings import Reading
+
+# Those who read for a clinic. A platform administrator runs the system and is nobody's reader.
+READERS = frozenset({Role.CLINICIAN, Role.CLINIC_ADMIN})
+
+
+def veil(diagnoses: Iterable[Diagnosis], *, user: User) -> set[uuid.UUID]:
+    """Take the result out of each diagnosis that this user has to grade first.
+
+    An arbiter sees everything: they decide between two readers. So does everybody once a report is settled. A
+    photograph that cannot be graded says nothing about a disease, and its retake cannot wait.
+
+    Args:
+        diagnoses: Changed in memory; they must not be saved afterwards.
+        user: Who is going to look at them.
+
+    Returns:
+        The ids of those whose result was taken out.
+    """
+    if user.role not in READERS:
+        return set()
+    waiting = {diagnosis.pk: diagnosis for diagnosis in diagnoses if _awaits_a_blind_reading(diagnosis)}
+    if not waiting:
+        return set()
+    hidden = waiting.keys() - _seen(waiting.keys(), user)
+    for pk in hidden:
+        _take_out_result(waiting[pk])
+    return set(hidden)
+
+
+def _awaits_a_blind_reading(diagnosis: Diagnosis) -> bool:
+    return (
+        diagnosis.status == Status.SUCCEEDED
+        and diagnosis.report_status == ReportStatus.PRELIMINARY
+        and diagnosis.awaited_reading != Reading.ARBITRATION
+        and diagnosis.outcome != Outcome.UNGRADABLE
+        and diagnosis.clinic.blind_review
+    )
+
+
+def _seen(pks: Iterable[uuid.UUID], user: User) -> set[uuid.UUID]:
+    """Of these, those that the user graded or signed before."""
+    graded = BlindGrade.objects.filter(diagnosis=OuterRef("pk"), reader=user)
+    signed = Review.objects.filter(diagnosis=OuterRef("pk"), reviewer=user)
+    rows = Diagnosis.objects.filter(Exists(graded) | Exists(signed), pk__in=list(pks))
+    return set(rows.values_list("pk", flat=True))
+
+
+def _take_out_result(diagnosis: Diagnosis) -> None:
+    diagnosis.outcome = ""
+    diagnosis.prediction = ""
+    diagnosis.confidence = None
+    diagnosis.probabilities = None
+    diagnosis.image_path = None
+    diagnosis.vessel_path = None
+    diagnosis.agreement = None
+    diagnosis.model_bundles = []
+    diagnosis.timings_ms = {}
+    diagnosis.artifacts = {}
+
+
+def visible_reviews(diagnosis: Diagnosis, *, user: User) -> QuerySet[Review]:
+    """Return the signatures that the user may read, newest first.
+
+    While a second reading is awaited, whoever could give it does not see the first one.
+    """
+    signed = diagnosis.reviews.select_related("reviewer")
+    is_open = diagnosis.report_status == ReportStatus.PRELIMINARY and diagnosis.awaited_reading == Reading.SECOND
+    if not is_open or not access.may(user, Capability.WRITE_REVIEWS):
+        return signed
+    if signed.filter(reviewer=user).exists():
+        return signed
+    return signed.none()
