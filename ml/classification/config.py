@@ -63,6 +63,20 @@ class FitConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GradingConfig:
+    """Retinopathy grades as a second thing to learn; see :mod:`ml.classification.grading`.
+
+    Attributes:
+        weight: Weight of the grades' loss beside that of the classes.
+        grade_only_sources: Sources whose class is not learnt from, measured on or chosen by, because all
+            their photographs have the same one and the camera would give it away.
+    """
+
+    weight: float
+    grade_only_sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
     """One experiment, as read from a file in ``ml/configs``.
 
@@ -72,7 +86,8 @@ class TrainingConfig:
         seed: Of draws and augmentation.
         threads: Threads of the framework; 0 leaves its own choice.
         coverage: Share of validation photographs that shall keep a class.
-        begins_from: Experiment whose best weights are given with ``--initial``; empty when none are.
+        begins_from: File beside this one whose experiment is the first stage; empty when there is one stage.
+        grading: Retinopathy grades learnt beside the classes; None when they are not.
     """
 
     name: str
@@ -85,6 +100,7 @@ class TrainingConfig:
     threads: int = 0
     coverage: float = 0.85
     begins_from: str = ""
+    grading: GradingConfig | None = None
 
 
 def read_config(path: Path) -> TrainingConfig:
@@ -101,6 +117,9 @@ def read_config(path: Path) -> TrainingConfig:
     folds = {key: tuple(content["data"][key]) for key in ("test_folds", "validation_folds")}
     content["data"] = DataConfig(**{**content["data"], **folds})
     content["fit"] = FitConfig(**content["fit"])
+    if "grading" in content:
+        sources = tuple(content["grading"].get("grade_only_sources", ()))
+        content["grading"] = GradingConfig(**{**content["grading"], "grade_only_sources": sources})
     content["augmentation"] = Augmentation(**content.get("augmentation", {}))
     return TrainingConfig(**content)
 

@@ -41,6 +41,7 @@ class LabelledPhotograph:
         fold: Ready-made stratified group fold; None when the manifest has none.
         quality: First word of the label's quality (strong, medium, weak, comorbid); empty when unknown.
         box: Field of view of a vessel map, which cannot be found in the map itself; None for photographs.
+        original_label: The data set's own words; empty when the manifest has none.
     """
 
     file: str
@@ -50,6 +51,7 @@ class LabelledPhotograph:
     fold: int | None
     quality: str
     box: Box | None = None
+    original_label: str = ""
 
     @property
     def key(self) -> str:
@@ -105,7 +107,7 @@ def read_manifest(path: Path, *, classes: Sequence[str] = CLASSES) -> tuple[Labe
 
     Args:
         path: CSV with the columns ``file`` and ``class``; ``source_dataset``, ``split_group``,
-            ``patient_id``, ``fold5``, ``label_quality`` and ``fov_box`` are used when present.
+            ``patient_id``, ``fold5``, ``label_quality``, ``original_label`` and ``fov_box`` are used when present.
         classes: Classes to keep.
 
     Returns:
@@ -138,6 +140,7 @@ def _from_row(row: dict[str, str]) -> LabelledPhotograph:
         fold=int(fold) if fold.isdigit() else None,
         quality=quality[0] if quality else "",
         box=Box(**dict(zip(("top", "left", "bottom", "right"), map(int, box), strict=True))) if box else None,
+        original_label=(row.get("original_label") or "").strip(),
     )
 
 

@@ -3,10 +3,13 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from ml.commands import _common
 
 HELP = "train, calibrate and measure a classifier on photographs or vessel maps"
+
+FIRST_STAGE_FOLDER = "first_stage"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, required=True, help="directory the manifest's files are relative to")
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--weights", type=Path, help="directory of pre-trained weights (default: ROOT/../weights)")
-    parser.add_argument("--initial", type=Path, metavar="FILE", help="weights of an earlier run to begin from")
+    parser.add_argument(
+        "--initial", type=Path, metavar="FILE", help="weights to begin from, instead of training the first stage"
+    )
     parser.add_argument("--cache", type=Path, help="keeps the crops between runs (default: OUT/cache)")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in OUT")
     parser.add_argument("--threads", type=int, help="instead of the configuration's")
@@ -27,29 +32,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; return the exit status."""
-    from ml.classification import config as configs
-    from ml.classification import publish, train
+    from ml.classification import publish
 
-    config = configs.with_overrides(
-        configs.read_config(args.config),
-        seed=None if args.seed == _common.DEFAULT_SEED else args.seed,
-        threads=args.threads,
-    )
-    metrics = train.train(
-        config,
-        manifest=args.manifest,
-        root=args.root,
-        out=args.out,
-        weights_dir=args.weights or args.root.parent / "weights",
-        initial=args.initial,
-        cache=args.cache or args.out / "cache",
-        resume=args.resume,
-        progress=_say,
-    )
+    metrics = _train(args, args.config, out=args.out, initial=args.initial)
     if args.publish:
         publish.publish_run(args.out, args.publish, version=args.bundle_version, image_run=args.fuse_with)
     _common.write_json(metrics, args.json)
     return 0
+
+
+def _train(args: argparse.Namespace, path: Path, *, out: Path, initial: Path | None) -> dict[str, Any]:
+    """Train the experiment in the file ``path``, after the one it begins from unless ``initial`` weights are given."""
+    from ml.classification import config as configs
+    from ml.classification import finetune, train
+
+    config = configs.with_overrides(
+        configs.read_config(path),
+        seed=None if args.seed == _common.DEFAULT_SEED else args.seed,
+        threads=args.threads,
+    )
+    if config.begins_from and initial is None:
+        earlier = out / FIRST_STAGE_FOLDER
+        if not (earlier / train.METRICS_FILE).is_file():
+            _train(args, path.with_name(config.begins_from), out=earlier, initial=None)
+        initial = earlier / finetune.BEST_FILE
+    return train.train(
+        config,
+        manifest=args.manifest,
+        root=args.root,
+        out=out,
+        weights_dir=args.weights or args.root.parent / "weights",
+        initial=initial,
+        cache=args.cache or args.out / "cache",
+        resume=args.resume,
+        progress=_say,
+    )
 
 
 def _say(line: str) -> None:

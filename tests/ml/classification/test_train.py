@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ml.__main__ import main
 from ml.bundle import load_bundle
 from ml.classification import config as configs
-from ml.classification import publish, train
+from ml.classification import finetune, publish, train
 from ml.classification.data import CLASSES, read_manifest
 from ml.classification.predict import DiseaseClassifier, check_network
+from ml.classification.training_data import load_training_data
 from ml.evaluation.classification import macro_area
 from ml.imaging.fov import find_fov
 from ml.imaging.io import read_photograph
@@ -138,8 +140,8 @@ def test_only_training_pictures_are_augmented(photographs, tmp_path, monkeypatch
         seen.append(crop.tobytes())
         return crop
 
-    monkeypatch.setattr(train, "augment", remember)
-    data = train.load_training_data(tiny_config(), manifest=photographs, root=photographs.parent, cache=None)
+    monkeypatch.setattr(finetune, "augment", remember)
+    data = load_training_data(tiny_config(), manifest=photographs, root=photographs.parent, cache=None)
     run(tiny_config(), photographs, tmp_path)
 
     held_back = {data.crops[index].tobytes() for index in (*data.split.validation, *data.split.test)}
@@ -163,6 +165,73 @@ def test_interrupted_training_continues_as_if_it_had_not_stopped(photographs, tm
     histories = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("whole", "parts")]
     assert histories[1][1]["loss"] == pytest.approx(histories[0][1]["loss"], rel=1e-3)
     assert parts["temperature"] == pytest.approx(whole["temperature"], rel=0.02)
+
+
+def test_source_that_brings_grades_only_teaches_but_neither_chooses_nor_measures(photographs, tmp_path):
+    with photographs.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        row["original_label"] = "grade Severe" if row["class"] == "DiabeticRetinopathy" else "normal fundus"
+        if row["class"] == "DiabeticRetinopathy" and int(row["file"].partition(".")[0]) % 3 == 0:
+            row["source_dataset"] = "Grades"
+    manifest = photographs.parent / "graded.csv"
+    with manifest.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    config = tiny_config(linear_head=False)
+    config = replace(
+        config,
+        data=replace(config.data, source_share={"ODIR-5K": 0.5, "Grades": 0.5}),
+        grading=configs.GradingConfig(weight=1.0, grade_only_sources=("Grades",)),
+    )
+
+    metrics = run(config, manifest, tmp_path)
+
+    data = load_training_data(config, manifest=manifest, root=manifest.parent, cache=None)
+    sources = {name: {row.source for row in data.rows(getattr(data.split, name))} for name in ("training", "test")}
+    assert sources == {"training": {"ODIR-5K", "Grades"}, "test": {"ODIR-5K"}}
+    assert set(metrics["test"]["per_source"]) == {"ODIR-5K"}
+    # The grades' head is left behind: the saved weights fit the network that serves.
+    publish.publish_run(tmp_path, tmp_path / "fundus_disease_classification", version="0.0.1")
+
+
+def test_one_command_trains_the_first_stage_too_and_only_once(photographs, tmp_path):
+    stage = """
+    name = "{name}"
+    kind = "photograph"
+    seed = 3
+    {more}
+    [network]
+    architecture = "cnn"
+    side = 64
+    [data]
+    test_folds = [1]
+    validation_folds = [2]
+    source_share = {{ "ODIR-5K" = 1.0 }}
+    class_share = {{ DiabeticRetinopathy = 0.25, Glaucoma = 0.25, Myopia = 0.25, Normal = 0.25 }}
+    quality_weight = {{}}
+    [fit]
+    epochs = 1
+    steps_per_epoch = 2
+    batch_size = 4
+    learning_rate = {rate}
+    linear_head = false
+    """
+    (tmp_path / "one.toml").write_text(stage.format(name="one", more="", rate=1e-3))
+    (tmp_path / "two.toml").write_text(stage.format(name="two", more='begins_from = "one.toml"', rate=1e-9))
+    arguments = ["--manifest", str(photographs), "--root", str(photographs.parent), "--out", str(tmp_path / "run")]
+
+    for _ in range(2):
+        assert main(["train-classifier", "--config", str(tmp_path / "two.toml"), *arguments]) == 0
+
+    first, second = (json.loads((tmp_path / "run" / name / "config.json").read_text()) for name in ("first_stage", ""))
+    assert (first["name"], second["name"]) == ("one", "two")
+    history = tmp_path / "run" / "first_stage" / "history.json"
+    assert history.stat().st_mtime < (tmp_path / "run" / "first_stage" / ".." / "config.json").stat().st_mtime
+    # The second stage hardly moves, so it scores what the first one did: it began from those weights.
+    scores = [json.loads(path.read_text())[-1]["validation_loss"] for path in (history, tmp_path / "run/history.json")]
+    assert scores[1] == pytest.approx(scores[0], rel=1e-3)
 
 
 @pytest.mark.parametrize(
