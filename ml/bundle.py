@@ -122,23 +122,6 @@ def load_bundle(directory: Path) -> Bundle:
     return bundle
 
 
-def list_bundles(model_dir: Path | None = None) -> tuple[Bundle, ...]:
-    """List the bundles in a directory by name, reading manifests only.
-
-    Args:
-        model_dir: Directory of bundle directories; the default one when None.
-
-    Returns:
-        Bundles in alphabetical order; empty when the directory does not exist.
-
-    Raises:
-        BundleError: A manifest is malformed.
-    """
-    root = model_dir or default_model_dir()
-    found = (path.parent for path in sorted(root.glob(f"*/{MANIFEST_FILE}")))
-    return tuple(read_bundle(directory) for directory in found if not directory.name.startswith("."))
-
-
 def write_bundle(directory: Path, manifest: dict[str, Any], files: dict[str, bytes | Path]) -> Bundle:
     """Publish a bundle: all of it appears at once, or nothing changes.
 

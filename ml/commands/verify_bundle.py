@@ -77,6 +77,9 @@ def check_network(bundle: Bundle) -> None:
 
         segmentation.check_network(bundle)
     elif bundle.name in {bundles.DISEASE_CLASSIFICATION, bundles.VESSEL_MAP_CLASSIFICATION}:
+        from ml import runtime
+
+        runtime.import_tensorflow()
         from ml.classification import predict as classification
 
         classification.check_network(bundle)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ml import bundle as bundles
-from ml.bundle import list_bundles, load_bundle, read_bundle, write_bundle
+from ml.bundle import load_bundle, read_bundle, write_bundle
 from ml.errors import BundleError
 
 WEIGHTS = b"eight by"
@@ -104,15 +104,6 @@ def test_card_may_be_corrected_after_publication(directory: Path) -> None:
     (directory / "MODEL_CARD.md").write_text("# Better card")
 
     assert load_bundle(directory).card == "# Better card"
-
-
-def test_listing_reads_manifests_only(directory: Path) -> None:
-    (directory / "weights.safetensors").unlink()
-    (directory.parent / ".hidden").mkdir()
-    (directory.parent / ".hidden" / "bundle.toml").write_text("")
-
-    assert [bundle.version for bundle in list_bundles(directory.parent)] == ["1.2.3"]
-    assert list_bundles(directory.parent / "nowhere") == ()
 
 
 def test_model_directory_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

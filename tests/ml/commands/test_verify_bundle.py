@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 from ml.__main__ import main
 from ml.bundle import write_bundle
 from ml.commands import verify_bundle
+from tests.support import REPOSITORY
 
 MANIFEST: dict[str, Any] = {
     "name": "fundus_vessel_segmentation",
@@ -77,3 +80,12 @@ def test_unknown_network_fails(tmp_path: Path, capsys) -> None:
 
 def test_directory_without_bundles_fails(tmp_path: Path) -> None:
     assert main(["verify-bundle", str(tmp_path)]) == 1
+
+
+def test_shipped_bundles_pass_and_the_frameworks_keep_silent() -> None:
+    words = [sys.executable, "-m", "ml", "verify-bundle"]
+
+    child = subprocess.run(words, cwd=REPOSITORY, capture_output=True, check=False, text=True)
+
+    assert child.returncode == 0, child.stderr
+    assert [line.rpartition(": ")[2] for line in child.stderr.splitlines()] == ["ok", "ok", "ok"]
