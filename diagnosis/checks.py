@@ -48,3 +48,17 @@ def production_uses_a_server_database(**_options: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register(Tags.security, deploy=True)
+def production_is_no_sandbox(**_options: Any) -> list[CheckMessage]:
+    """``diagnosis.W003``: the sandbox is on."""
+    if settings.SANDBOX:
+        return [
+            Warning(
+                "SANDBOX is set: the portal offers sample photographs and examples that write made-up records.",
+                hint="Unset SANDBOX where patients' records are kept.",
+                id="diagnosis.W003",
+            )
+        ]
+    return []

@@ -229,6 +229,11 @@ MIN_FREE_BYTES = 200 * 1024 * 1024
 # Lets webhooks go to programs on this host, over http too: for tests and the sandbox, never in production.
 WEBHOOK_ALLOW_LOOPBACK = checked("WEBHOOK_ALLOW_LOOPBACK", lambda: env.bool("WEBHOOK_ALLOW_LOOPBACK", default=False))
 
+# --- Sandbox -----------------------------------------------------------------------------------
+# Made-up records only: sample photographs, an echo for webhooks, examples that run. Never with patients' records.
+SANDBOX = checked("SANDBOX", lambda: env.bool("SANDBOX", default=False))
+SANDBOX_DIR = RETINA_DATA_DIR / "sandbox"
+
 # --- Uploads -----------------------------------------------------------------------------------
 MAX_UPLOAD_BYTES = 25 * 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_UPLOAD_BYTES + 1024 * 1024

@@ -17,6 +17,8 @@ from diagnosis.models.scoping import ClinicScopedQuerySet
 
 # Longer than an attempt can take; a courier that died lets its delivery go after this time.
 CLAIM_SECONDS = 60
+# How many attempts of a delivery its log shows.
+SHOWN_ATTEMPTS = 20
 
 
 class EventType(models.TextChoices):
@@ -125,6 +127,13 @@ class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
             self.pending()
             .filter(pk=delivery_id, next_attempt_at__lte=Now())
             .update(next_attempt_at=due_again, attempt_count=F("attempt_count") + 1)
+        )
+
+    def with_log(self) -> Self:
+        """With event, webhook and, as ``last_attempts``, the latest attempts, newest first."""
+        latest = WebhookAttempt.objects.order_by("-id")[:SHOWN_ATTEMPTS]
+        return self.select_related("event", "webhook").prefetch_related(
+            models.Prefetch("attempts", latest, to_attr="last_attempts")
         )
 
     def held_by(self, attempt_count: int) -> Self:

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 import django_filters
 from django.db import transaction
-from django.db.models import Prefetch
 from django.http import HttpResponseNotModified
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, OpenApiWebhook, extend_schema
@@ -31,10 +30,10 @@ from diagnosis.api.serializers.webhooks import (
 )
 from diagnosis.api.views.base import ApiView, found
 from diagnosis.errors import DiagnosisError
-from diagnosis.models import DeliveryStatus, EventType, Webhook, WebhookAttempt, WebhookDelivery, WebhookEcho
+from diagnosis.models import DeliveryStatus, EventType, Webhook, WebhookDelivery, WebhookEcho
 from diagnosis.services import webhooks
+from diagnosis.webhooks import echo
 
-SHOWN_ATTEMPTS = 20
 SHOWN_ECHOES = 20
 _REQUEST_EXAMPLE = OpenApiExample(
     "webhook",
@@ -236,7 +235,7 @@ class DeliveryListView(WebhookSubjectView):
     )
     def get(self, request: Request, webhook_id: str) -> Response:
         """Events sent to this webhook within the last 30 days, newest first, each with its attempts."""
-        return self.page(_with_log(self.webhook.deliveries.all()))
+        return self.page(self.webhook.deliveries.all().with_log())
 
 
 class DeliveryReplayView(WebhookSubjectView):
@@ -249,7 +248,7 @@ class DeliveryReplayView(WebhookSubjectView):
     def find_subject(self) -> None:
         """Find the delivery of the webhook."""
         super().find_subject()
-        self.delivery = found(_with_log(self.webhook.deliveries.filter(pk=self.kwargs["delivery_id"])))
+        self.delivery = found(self.webhook.deliveries.filter(pk=self.kwargs["delivery_id"]).with_log())
 
     @extend_schema(
         operation_id="replay_webhook_delivery",
@@ -316,7 +315,7 @@ class WebhookEchoView(ApiView):
         body = request.body
         if not isinstance(request.data, dict):
             raise ValidationError(_("Send a JSON object."), code="invalid")
-        taken = webhooks.echo(
+        taken = echo.receive(
             message_id=_id_of(request),
             timestamp=request.headers.get("Webhook-Timestamp", ""),
             signatures=request.headers.get("Webhook-Signature", ""),
@@ -341,11 +340,6 @@ def _signature_invalid() -> DiagnosisError:
         code="signature_invalid",
         status=403,
     )
-
-
-def _with_log(deliveries: Any) -> Any:
-    last = Prefetch("attempts", WebhookAttempt.objects.order_by("-id")[:SHOWN_ATTEMPTS], to_attr="last_attempts")
-    return deliveries.select_related("event", "webhook").prefetch_related(last)
 
 
 def _described(event_type: EventType, meaning: str) -> OpenApiWebhook:

@@ -62,6 +62,7 @@ class Command(BaseCommand):
         if options["demo"]:
             # Made-up patients only: integrators try webhooks with a receiver on the same host.
             os.environ.setdefault("WEBHOOK_ALLOW_LOOPBACK", "1")
+            os.environ.setdefault("SANDBOX", "1")
         runs_web, runs_worker = not options["worker_only"], not options["web_only"]
         if options["concurrency"] < 1:
             raise CommandError("--concurrency must be at least 1.")
