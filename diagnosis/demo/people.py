@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from diagnosis.demo.specs import CameraKind, Condition, Defect, FundusSpec, Laterality
 
 MRN_PREFIX = "DEMO-"
+# Of the one patient of the demo's other clinic.
+NEIGHBOUR_PATIENT_ID = "00000000-0000-4000-8000-0000000d3301"
 EYES: tuple[Laterality, Laterality] = ("R", "L")
 LAST_DAY = datetime(2026, 5, 18, 8, 30, tzinfo=UTC)
 DR, GLAUCOMA, MYOPIA, NORMAL = (

@@ -7,8 +7,9 @@ from collections import Counter
 import pytest
 from django.core.management import CommandError, call_command
 
-from diagnosis import inference
-from diagnosis.demo.people import PATIENTS
+from diagnosis import inference, sandbox
+from diagnosis.demo.people import NEIGHBOUR_PATIENT_ID, PATIENTS
+from diagnosis.demo.samples import SAMPLES
 from diagnosis.errors import QueueFullError
 from diagnosis.lifecycle import Status
 from diagnosis.management.commands import seed_demo
@@ -20,8 +21,10 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 @pytest.fixture(autouse=True)
-def quick_drawing(monkeypatch):
+def quick_drawing(monkeypatch, settings, tmp_path):
     """Replace drawing and model files: this is about records."""
+    settings.SANDBOX_DIR = tmp_path / "sandbox"
+    monkeypatch.setattr(sandbox, "make", lambda sample: sample.slug.encode())
     monkeypatch.setattr(seed_demo, "fundus_jpeg", lambda spec: factories.jpeg() + repr(spec).encode())
     monkeypatch.setattr(inference, "bundles", list)
 
@@ -33,14 +36,22 @@ def seeded(*arguments):
 
 
 def counts():
-    return [model.objects.count() for model in (Clinic, User, Patient, FundusImage, Diagnosis)]
+    """Records of the demo; its neighbour clinic has one patient and nobody else."""
+    patients = Patient.objects.exclude(pk=NEIGHBOUR_PATIENT_ID)
+    return [
+        Clinic.objects.count(),
+        User.objects.count(),
+        patients.count(),
+        FundusImage.objects.count(),
+        Diagnosis.objects.count(),
+    ]
 
 
 def test_default_demo_queues_every_photograph_of_four_patients(rung):
     seeded()
 
     expected = sum(len(person.photographs()) for person in PATIENTS[:4])
-    assert counts() == [1, 3, 4, expected, expected]
+    assert counts() == [2, 4, 4, expected, expected]
     assert set(Diagnosis.objects.values_list("status", flat=True)) == {Status.QUEUED}
     assert len(set(rung)) == expected
 
@@ -61,7 +72,8 @@ def test_a_larger_second_run_adds_only_the_new_patients(rung):
 
     seeded("--patients", "3")
 
-    assert list(Patient.objects.order_by("mrn").values_list("mrn", flat=True)) == [
+    demo = Patient.objects.exclude(pk=NEIGHBOUR_PATIENT_ID)
+    assert list(demo.order_by("mrn").values_list("mrn", flat=True)) == [
         "DEMO-0001",
         "DEMO-0002",
         "DEMO-0003",
@@ -88,11 +100,11 @@ def test_an_interrupted_run_is_continued(rung, monkeypatch):
     assert Diagnosis.objects.count() == len(set(rung)) == 4
 
 
-def test_users_have_the_three_roles_and_the_printed_passwords(rung):
+def test_people_have_the_three_roles_and_the_printed_passwords(rung):
     output = seeded("--patients", "1")
 
     shown = dict(re.findall(r"shown once: (\S+) / (\S+)", output))
-    users = {user.username: user for user in User.objects.all()}
+    users = {user.username: user for user in User.objects.exclude(role=Role.EHR_CLIENT)}
     assert Counter(user.role for user in users.values()) == Counter(
         [Role.TECHNICIAN, Role.CLINICIAN, Role.CLINIC_ADMIN]
     )
@@ -117,11 +129,23 @@ def test_everything_is_audited_without_a_name(rung):
     seeded("--patients", "1")
 
     actions = Counter(AuditEvent.objects.values_list("action", flat=True))
-    assert actions["clinic.created"] == 1
-    assert actions["user.created"] == 3
-    assert actions["patient.registered"] == 1
+    assert actions["clinic.created"] == 2
+    assert actions["user.created"] == 4
+    assert actions["patient.registered"] == 2
     assert actions["diagnosis.submitted"] == 4
     assert not any(PATIENTS[0].family_name in str(event.details) for event in AuditEvent.objects.all())
+
+
+def test_an_integrator_finds_an_account_without_password_a_stranger_and_sample_files(rung, settings):
+    seeded("--patients", "1")
+    seeded("--patients", "1")
+
+    program = User.objects.get(role=Role.EHR_CLIENT)
+    stranger = Patient.objects.get(pk=NEIGHBOUR_PATIENT_ID)
+    assert program.clinic.name == seed_demo.CLINIC_NAME
+    assert not program.has_usable_password()
+    assert stranger not in Patient.objects.visible_to(program)
+    assert {path.name for path in settings.SANDBOX_DIR.iterdir()} == {sample.file_name for sample in SAMPLES}
 
 
 def test_a_foreign_user_with_a_demo_name_stops_the_command():
