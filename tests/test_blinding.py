@@ -8,12 +8,16 @@ from diagnosis.services import reviews
 from tests import factories
 
 pytestmark = pytest.mark.django_db
-RESULT = ("outcome", "prediction", "confidence", "probabilities", "image_path", "vessel_path", "agreement", "artifacts")
+RESULT = (
+    *("outcome", "prediction", "confidence", "probabilities", "image_path", "vessel_path", "agreement"),
+    *("vessel_features", "artifacts"),
+)
 
 
 @pytest.fixture
 def diagnosis():
-    return factories.finished_diagnosis()
+    clinic = factories.ClinicFactory(blind_review=True)
+    return factories.finished_diagnosis(image__patient=factories.PatientFactory(clinic=clinic))
 
 
 def person(diagnosis, role=Role.CLINICIAN):
@@ -47,6 +51,10 @@ def test_nothing_of_the_result_is_left(diagnosis):
 )
 def test_only_those_who_read_for_a_clinic_are_blinded(diagnosis, role, expected):
     assert is_hidden(diagnosis, person(diagnosis, role)) == expected
+
+
+def test_clinics_read_blind_unless_they_choose_otherwise():
+    assert Clinic.objects.create(name="New").blind_review
 
 
 def test_a_clinic_can_do_without(diagnosis):

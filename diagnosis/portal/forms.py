@@ -97,7 +97,27 @@ class UploadForm(ServiceForm):
     idempotency_key = forms.UUIDField(required=False, widget=forms.HiddenInput, initial=uuid.uuid4)
 
 
-class ReviewForm(ServiceForm):
+class _ReadingForm(ServiceForm):
+    """What both forms of a reader carry along: the note, and where they are."""
+
+    note = forms.CharField(
+        label=_("Note for the record"), required=False, max_length=4000, widget=forms.Textarea(attrs={"rows": 3})
+    )
+    known_reviews = forms.IntegerField(required=False, min_value=0, widget=forms.HiddenInput)
+    queue = forms.CharField(required=False, widget=forms.HiddenInput)
+
+
+class GradeForm(_ReadingForm):
+    """What the reader sees, before the result is shown."""
+
+    grade = forms.ChoiceField(
+        choices=[*DiseaseClass.choices, (Verdict.UNGRADABLE.value, Verdict.UNGRADABLE.label)],
+        widget=forms.RadioSelect,
+        error_messages={"required": _("Choose what you see in the photograph.")},
+    )
+
+
+class ReviewForm(_ReadingForm):
     """The clinician's word on a finding."""
 
     verdict = forms.ChoiceField(
@@ -108,10 +128,13 @@ class ReviewForm(ServiceForm):
     label = forms.ChoiceField(
         label=_("What you see"), required=False, choices=[("", _("Choose")), *DiseaseClass.choices]
     )
-    reason = forms.CharField(label=_("Why it differs"), required=False, max_length=500)
-    note = forms.CharField(
-        label=_("Note for the record"), required=False, max_length=4000, widget=forms.Textarea(attrs={"rows": 3})
+    reason = forms.CharField(
+        label=_("Why it differs, or cannot be graded"),
+        required=False,
+        max_length=500,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "list": "ungradable-reasons"}),
     )
+    asks_second = forms.BooleanField(label=_("Ask a second reader before the report is final"), required=False)
 
     def __init__(self, *args: Any, can_agree: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -119,6 +142,13 @@ class ReviewForm(ServiceForm):
             self.fields["verdict"].choices = [
                 (value, label) for value, label in Verdict.choices if value != Verdict.AGREE
             ]
+
+    def clean(self) -> dict[str, Any]:
+        """A reader says why a photograph cannot be graded."""
+        fields = super().clean() or self.cleaned_data
+        if fields.get("verdict") == Verdict.UNGRADABLE and not (fields.get("reason") or "").strip():
+            self.add_error("reason", ValidationError(_("Say why it cannot be graded."), code="required"))
+        return fields
 
 
 class ContactForm(forms.Form):

@@ -5,6 +5,7 @@ from django.urls import include, path
 
 from diagnosis.portal.views import (
     accounts,
+    clinics,
     diagnoses,
     images,
     media,
@@ -12,6 +13,7 @@ from diagnosis.portal.views import (
     pages,
     patients,
     preferences,
+    reviews,
     tokens,
     worklist,
 )
@@ -28,7 +30,10 @@ _portal = [
     path("diagnoses/<uuid:diagnosis_id>/status/", diagnoses.DiagnosisStatusView.as_view(), name="diagnosis_status"),
     path("diagnoses/<uuid:diagnosis_id>/cancel/", diagnoses.DiagnosisCancelView.as_view(), name="diagnosis_cancel"),
     path("diagnoses/<uuid:diagnosis_id>/rerun/", diagnoses.DiagnosisRerunView.as_view(), name="diagnosis_rerun"),
-    path("diagnoses/<uuid:diagnosis_id>/review/", diagnoses.ReviewSignView.as_view(), name="review_sign"),
+    path("diagnoses/<uuid:diagnosis_id>/review/", reviews.ReviewSignView.as_view(), name="review_sign"),
+    path("diagnoses/<uuid:diagnosis_id>/grade/", reviews.ReviewGradeView.as_view(), name="review_grade"),
+    path("diagnoses/<uuid:diagnosis_id>/draft/", reviews.ReviewDraftView.as_view(), name="review_draft"),
+    path("reading/", clinics.ReadingSettingsView.as_view(), name="reading_settings"),
     path("diagnoses/<uuid:diagnosis_id>/pictures/<slug:name>/", media.ArtifactView.as_view(), name="artifact"),
     path("images/<uuid:image_id>/photograph/", media.PhotographView.as_view(), name="photograph"),
     path("images/<uuid:image_id>/thumbnail/", media.ThumbnailView.as_view(), name="thumbnail"),

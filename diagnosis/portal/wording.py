@@ -12,8 +12,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from diagnosis import retake
-from diagnosis.lifecycle import Status
+from diagnosis.lifecycle import ReportStatus, Status
 from diagnosis.models import Diagnosis, DiseaseClass, Outcome, Review, Verdict
+from diagnosis.readings import Reading
 
 Text = str | Promise
 
@@ -131,7 +132,18 @@ def _ungradable(_diagnosis: Diagnosis) -> Statement:
     )
 
 
+def _veiled(_diagnosis: Diagnosis) -> Statement:
+    return Statement(
+        tone=Tone.WAITING,
+        short=_("To be read"),
+        headline=_("Read the photograph first"),
+        explanation=_("The result is there. It is shown to you as soon as you have graded the photograph yourself."),
+    )
+
+
 _RESULTS = {
+    # ``blinding.veil`` took the result out.
+    "": _veiled,
     Outcome.FINDING: _finding,
     Outcome.INDETERMINATE: _indeterminate,
     Outcome.UNGRADABLE: _ungradable,
@@ -175,6 +187,39 @@ def in_force(diagnosis: Diagnosis, review: Review | None) -> Statement:
     return Statement(
         tone=tone, short=name, headline=name, explanation=_("This is the word of the clinician who signed.")
     )
+
+
+def report_line(diagnosis: Diagnosis) -> Text:
+    """Return how far the report has come, as a sentence."""
+    if diagnosis.report_status == ReportStatus.FINAL:
+        return _("Signed by a clinician.")
+    if diagnosis.report_status == ReportStatus.AMENDED:
+        return _("Changed after it was first signed.")
+    return _AWAITED[diagnosis.awaited_reading]
+
+
+def report_in_list(diagnosis: Diagnosis) -> Text:
+    """Return how far the report has come, in a few words."""
+    is_waiting = diagnosis.report_status == ReportStatus.PRELIMINARY
+    if is_waiting and diagnosis.awaited_reading in _AWAITED_IN_LISTS:
+        return _AWAITED_IN_LISTS[diagnosis.awaited_reading]
+    return diagnosis.get_report_status_display()
+
+
+_AWAITED: dict[str, Text] = {
+    Reading.FIRST: gettext_lazy("Not signed by a clinician yet."),
+    Reading.SECOND: gettext_lazy("Read by one clinician; a second reader is awaited."),
+    Reading.ARBITRATION: gettext_lazy("Two readers differ; a third person decides."),
+}
+_AWAITED_IN_LISTS: dict[str, Text] = {
+    Reading.SECOND: gettext_lazy("Preliminary; second reader awaited"),
+    Reading.ARBITRATION: gettext_lazy("Preliminary; readers differ"),
+}
+
+
+def describe_grade(label: str) -> Text:
+    """Return a reader's own grade in words; empty means that it cannot be graded."""
+    return DiseaseClass(label).label if label else _("Not gradable")
 
 
 def describe_review(review: Review) -> Text:

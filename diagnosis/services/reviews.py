@@ -181,6 +181,8 @@ def grade_blind(diagnosis: Diagnosis, *, acting_user: User, grade: str) -> Blind
     try:
         with transaction.atomic():
             current = Diagnosis.objects.select_related("clinic").get(pk=diagnosis.pk)
+            if current.status != Status.SUCCEEDED:
+                raise StateConflictError(_("There is no result to review yet."))
             if not blinding.veil([current], user=acting_user):
                 raise too_late
             stored = BlindGrade.objects.create(diagnosis=current, reader=acting_user, label=label)

@@ -20,6 +20,9 @@ PEOPLE = [Role.TECHNICIAN, Role.CLINICIAN, Role.CLINIC_ADMIN, Role.PLATFORM_ADMI
 # Who may not open a page.
 WITHOUT = {
     "review_sign": {Role.TECHNICIAN},
+    "review_grade": {Role.TECHNICIAN},
+    "review_draft": {Role.TECHNICIAN},
+    "reading_settings": {Role.TECHNICIAN, Role.CLINICIAN},
     "tokens": {Role.TECHNICIAN, Role.CLINICIAN},
     "token_revoke": {Role.TECHNICIAN, Role.CLINICIAN},
 }

@@ -1,4 +1,4 @@
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from django.db import connection
@@ -8,10 +8,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from diagnosis.lifecycle import Status
-from diagnosis.models import Clinic, Outcome, Patient, User
+from diagnosis.models import Clinic, Diagnosis, Outcome, Patient, Role, User
+from diagnosis.portal import queues
 from diagnosis.portal.views import worklist
 from diagnosis.services import reviews
-from tests.factories import DiagnosisFactory, PatientFactory, finished_diagnosis
+from tests.factories import DiagnosisFactory, PatientFactory, UserFactory, finished_diagnosis
 
 
 def names_on(client: Client, path: str) -> set[str]:
@@ -30,7 +31,7 @@ def test_lists_ask_as_often_for_three_rows_as_for_one_and_never_count(
     reader: Client, clinic: Clinic, clinician: User
 ) -> None:
     patient = PatientFactory(clinic=clinic)
-    paths = ["/", "/?filter=review", "/patients/", reverse("portal:patient", args=[patient.pk])]
+    paths = ["/", "/?filter=review", "/?filter=urgent", "/patients/", reverse("portal:patient", args=[patient.pk])]
 
     def fill(number: int) -> None:
         for _ in range(number):
@@ -65,6 +66,7 @@ def test_filters(reader: Client, clinic: Clinic, clinician: User) -> None:
     def of(name: str) -> Patient:
         return PatientFactory(clinic=clinic, family_name=name)
 
+    colleague = UserFactory(clinic=clinic, role=Role.CLINICIAN)
     finished_diagnosis(image__patient=of("Open"))
     reviews.sign(finished_diagnosis(image__patient=of("Signed")), acting_user=clinician, verdict="agree")
     finished_diagnosis(image__patient=of("Dark"), outcome=Outcome.UNGRADABLE, prediction="", probabilities=None)
@@ -72,14 +74,100 @@ def test_filters(reader: Client, clinic: Clinic, clinician: User) -> None:
     DiagnosisFactory(
         image__patient=of("Broken"), status=Status.FAILED, error_code="internal", finished_at=timezone.now()
     )
+    for name, first in [("Mine", clinician), ("Theirs", colleague)]:
+        once = finished_diagnosis(image__patient=of(name))
+        reviews.sign(once, acting_user=first, verdict="agree", asks_second=True)
+    contested = finished_diagnosis(image__patient=of("Contested"))
+    reviews.sign(contested, acting_user=colleague, verdict="agree", asks_second=True)
+    reviews.sign(
+        contested, acting_user=UserFactory(clinic=clinic, role=Role.CLINICIAN), verdict="ungradable", reason="blurred"
+    )
+    late = finished_diagnosis(image__patient=of("Late"), finished_at=timezone.now() - timedelta(hours=49))
 
-    assert names_on(reader, "/") == {"Open", "Signed", "Dark", "Queued", "Broken"}
-    assert names_on(reader, "/?filter=review") == {"Open"}
+    assert len(names_on(reader, "/")) == 9
+    assert names_on(reader, "/?filter=review") == {"Open", "Late"}
+    assert names_on(reader, "/?filter=urgent") == {"Late"}
+    assert names_on(reader, "/?filter=second") == {"Theirs"}
+    assert names_on(reader, "/?filter=arbitrate") == {"Contested"}
     assert names_on(reader, "/?filter=ungradable") == {"Dark"}
     assert names_on(reader, "/?filter=active") == {"Queued"}
     assert names_on(reader, "/?filter=failed") == {"Broken"}
     assert names_on(reader, "/?filter=mine") == {"Queued"}
     assert names_on(reader, "/?filter=nonsense") == names_on(reader, "/")
+    assert counts(reader) == {"review": "2", "urgent": "1", "second": "1", "arbitrate": "1"}
+    assert "waits 2 days" in reader.get("/?filter=urgent").content.decode().replace("\xa0", " ")
+    assert reader.get("/?filter=urgent").context["rows"][0].diagnosis == late
+
+
+def counts(client: Client) -> dict[str, str]:
+    return {tab.name: tab.count for tab in client.get("/").context["tabs"] if tab.count}
+
+
+def test_counts_stop_at_a_bound_and_empty_occasional_filters_are_not_shown(
+    reader: Client, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "COUNTED_TO", 3)
+    for _ in range(4):
+        finished_diagnosis(image__patient=PatientFactory(clinic=clinic))
+
+    tabs = reader.get("/").context["tabs"]
+
+    assert [(tab.name, tab.count) for tab in tabs] == [
+        ("review", "2+"),
+        ("urgent", ""),
+        ("ungradable", ""),
+        ("mine", ""),
+        ("active", ""),
+        ("failed", ""),
+        ("all", ""),
+    ]
+
+
+def test_what_waits_longest_is_urgent_first_and_the_worklist_points_to_it(reader: Client, clinic: Clinic) -> None:
+    now = timezone.now()
+    made = [finished_diagnosis(image__patient=PatientFactory(clinic=clinic)) for _ in range(3)]
+    for hours, diagnosis in zip((60, 100, 80), made, strict=True):
+        at = now - timedelta(hours=hours)
+        Diagnosis.objects.filter(pk=diagnosis.pk).update(created_at=at, finished_at=at)
+
+    urgent = reader.get("/?filter=urgent").context["rows"]
+    page = reader.get("/").content.decode()
+
+    assert [row.diagnosis for row in urgent] == [made[1], made[2], made[0]]
+    assert "Results have waited too long for a signature." in page
+    assert "3 for more than 48 hours." in page
+
+
+def test_a_blinded_reader_finds_no_word_of_the_model_in_any_list(reader: Client, clinic: Clinic) -> None:
+    Clinic.objects.update(blind_review=True)
+    patient = PatientFactory(clinic=clinic)
+    finished_diagnosis(image__patient=patient, finished_at=timezone.now() - timedelta(hours=49))
+
+    for path in ("/", "/?filter=review", "/?filter=urgent", reverse("portal:patient", args=[patient.pk])):
+        page = reader.get(path).content.decode()
+
+        assert "To be read" in page, path
+        assert "laucoma" not in page, path
+
+
+def test_a_technician_sees_results_in_a_blind_clinic(signed_in: Client, clinic: Clinic) -> None:
+    Clinic.objects.update(blind_review=True)
+    finished_diagnosis(image__patient=PatientFactory(clinic=clinic))
+
+    assert "Glaucoma suspect" in signed_in.get("/").content.decode()
+
+
+def test_ones_own_draft_is_marked_and_nobody_elses(reader: Client, clinic: Clinic, clinician: User) -> None:
+    diagnosis = finished_diagnosis(image__patient=PatientFactory(clinic=clinic))
+    reviews.save_draft(
+        diagnosis, acting_user=UserFactory(clinic=clinic, role=Role.CLINICIAN), known_reviews=0, note="theirs"
+    )
+    before = reader.get("/").content.decode()
+    reviews.save_draft(diagnosis, acting_user=clinician, known_reviews=0, note="mine")
+
+    after = reader.get("/").content.decode()
+
+    assert ("You have a draft" in before, "You have a draft" in after) == (False, True)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_administrators_change_it_and_it_is_audited(role):
     ],
 )
 def test_what_is_refused_changes_nothing(role, is_own, hours, error):
-    clinic = factories.ClinicFactory()
+    clinic = factories.ClinicFactory(blind_review=True)
     user = factories.UserFactory(role=role, clinic=clinic if is_own else factories.ClinicFactory())
 
     with pytest.raises(error):

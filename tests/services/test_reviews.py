@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def clinician():
-    return factories.UserFactory(role=Role.CLINICIAN)
+    return factories.UserFactory(role=Role.CLINICIAN, clinic__blind_review=True)
 
 
 @pytest.fixture
@@ -169,6 +169,12 @@ class TestBlindGrade:
             reviews.grade_blind(diagnosis, acting_user=clinician, grade="Normal")
 
         assert not BlindGrade.objects.exists()
+
+    def test_it_needs_a_result(self, clinician):
+        waiting = factories.DiagnosisFactory(image__patient=factories.PatientFactory(clinic=clinician.clinic))
+
+        with pytest.raises(errors.StateConflictError):
+            reviews.grade_blind(waiting, acting_user=clinician, grade="Normal")
 
     def test_it_must_be_a_grade_by_a_reader_of_the_clinic(self, diagnosis, clinician):
         technician, stranger = colleague(clinician, Role.TECHNICIAN), factories.UserFactory(role=Role.CLINICIAN)

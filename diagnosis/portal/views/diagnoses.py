@@ -13,14 +13,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django_htmx.http import HttpResponseClientRefresh, HttpResponseStopPolling
 
-from diagnosis import access, audit
+from diagnosis import access, audit, blinding, retake
 from diagnosis.access import Capability
 from diagnosis.errors import DiagnosisError
 from diagnosis.lifecycle import Status
-from diagnosis.models import Diagnosis, Mode, Review, Verdict
-from diagnosis.portal import advice, wording
-from diagnosis.portal.forms import ReviewForm
+from diagnosis.models import BlindGrade, Diagnosis, Mode, ReviewDraft, Verdict
+from diagnosis.portal import advice, queues, wording
+from diagnosis.portal.forms import GradeForm, ReviewForm
 from diagnosis.portal.views.base import PortalRequest, PortalView
+from diagnosis.readings import Reading, Refusal, reading_of
 from diagnosis.services import intake, reviews
 
 STEPS: dict[str, str | Promise] = {
@@ -100,9 +101,15 @@ class Related:
     same_image: list[Diagnosis]
 
 
+def is_veiled(diagnosis: Diagnosis) -> bool:
+    """Whether there is a result that was taken out, because this reader has to grade first."""
+    return diagnosis.status == Status.SUCCEEDED and not diagnosis.outcome
+
+
 def related(diagnosis: Diagnosis) -> Related:
     """Find the other eye, the visits before and after of this eye, and other runs of this photograph."""
-    others = Diagnosis.objects.filter(patient_id=diagnosis.patient_id).exclude(pk=diagnosis.pk).select_related("image")
+    others = Diagnosis.objects.filter(patient_id=diagnosis.patient_id).exclude(pk=diagnosis.pk)
+    others = others.select_related("image", "clinic")
     recent = list(others.order_by("-created_at", "-id")[:RELATED])
     eye, taken = diagnosis.image.laterality, diagnosis.image.taken_at
     day = timezone.localtime(taken).date()
@@ -122,12 +129,23 @@ class DiagnosisView(PortalView):
     capability = Capability.READ_DIAGNOSES
 
     def find(self, request: PortalRequest, diagnosis_id: uuid.UUID) -> Diagnosis:
-        """Return it with patient and photograph, or 404."""
+        """Return it with patient and photograph and as far as this reader may see it, or 404."""
         visible = Diagnosis.objects.visible_to(request.user).with_subject().select_related("requested_by", "rerun_of")
-        return get_object_or_404(visible, pk=diagnosis_id)
+        diagnosis = get_object_or_404(visible, pk=diagnosis_id)
+        blinding.veil([diagnosis], user=request.user)
+        return diagnosis
 
-    def page(self, request: PortalRequest, diagnosis: Diagnosis, form: ReviewForm | None = None) -> HttpResponse:
+    def page(
+        self,
+        request: PortalRequest,
+        diagnosis: Diagnosis,
+        *,
+        form: ReviewForm | None = None,
+        grade_form: GradeForm | None = None,
+    ) -> HttpResponse:
         """Render the page of a diagnosis in whatever state it is."""
+        beside = related(diagnosis)
+        blinding.veil(beside.same_image, user=request.user)
         context: dict[str, Any] = {
             "diagnosis": diagnosis,
             "patient": diagnosis.patient,
@@ -136,25 +154,85 @@ class DiagnosisView(PortalView):
             "steps": steps_of(diagnosis),
             "reasons": wording.quality_reasons(diagnosis.quality or diagnosis.image.quality),
             "classes": comparison(diagnosis),
-            "related": related(diagnosis),
+            "related": beside,
             "may_cancel": not diagnosis.is_finished and access.may(request.user, Capability.WRITE_DIAGNOSES),
             "may_rerun": diagnosis.is_finished and access.may(request.user, Capability.WRITE_DIAGNOSES),
         }
         if diagnosis.status == Status.SUCCEEDED:
-            signed = self._reviews(request, diagnosis)
-            latest = signed[0] if signed else None
-            context["reviews"] = [(review, wording.describe_review(review)) for review in signed]
-            context["in_force"] = wording.in_force(diagnosis, latest)
-            context["is_changed"] = latest is not None and latest.verdict != Verdict.AGREE
-            context["advice"] = advice.for_result(diagnosis, latest)
-            if access.may(request.user, Capability.WRITE_REVIEWS):
-                context["review_form"] = form or ReviewForm(can_agree=bool(diagnosis.prediction))
-        return render(request, "portal/diagnosis.html", context, status=422 if form and form.errors else 200)
+            context |= _reading(request, diagnosis, form=form, grade_form=grade_form)
+        has_errors = any(sent is not None and sent.errors for sent in (form, grade_form))
+        return render(request, "portal/diagnosis.html", context, status=422 if has_errors else 200)
 
-    def _reviews(self, request: PortalRequest, diagnosis: Diagnosis) -> list[Review]:
-        if not access.may(request.user, Capability.READ_REVIEWS):
-            return []
-        return list(diagnosis.reviews.select_related("reviewer"))
+
+def _reading(
+    request: PortalRequest, diagnosis: Diagnosis, *, form: ReviewForm | None, grade_form: GradeForm | None
+) -> dict[str, Any]:
+    """Return what the page needs beyond the result itself: the word in force, and what the reader may do about it."""
+    user = request.user
+    may_read = access.may(user, Capability.READ_REVIEWS)
+    shown = list(blinding.visible_reviews(diagnosis, user=user)) if may_read else []
+    latest = shown[0] if shown and not diagnosis.is_preliminary else None
+    history = [(review, wording.describe_review(review)) for review in shown]
+    context = {
+        "is_veiled": is_veiled(diagnosis),
+        "reviews": history,
+        "signed": history[0] if latest else None,
+        "report_line": wording.report_line(diagnosis),
+        "in_force": wording.in_force(diagnosis, latest),
+        "is_changed": latest is not None and latest.verdict != Verdict.AGREE,
+        "advice": advice.for_result(diagnosis, latest),
+    }
+    if access.may(user, Capability.WRITE_REVIEWS):
+        context |= _form_of(request, diagnosis, form=form, grade_form=grade_form)
+    return context
+
+
+def _form_of(
+    request: PortalRequest, diagnosis: Diagnosis, *, form: ReviewForm | None, grade_form: GradeForm | None
+) -> dict[str, Any]:
+    """Return the form in which this reader's next word goes, with their draft, and their place in the queue."""
+    user = request.user
+    signed = list(diagnosis.reviews.all())
+    queue = queues.named(request.POST.get("queue") or request.GET.get("queue"))
+    hidden = {"known_reviews": len(signed), "queue": queue}
+    draft = ReviewDraft.objects.visible_to(user).filter(diagnosis=diagnosis).first()
+    context: dict[str, Any] = {"draft": draft}
+    if queue:
+        context["place"] = queues.place_of(diagnosis, name=queue, user=user)
+    if is_veiled(diagnosis):
+        kept = {"grade": draft.grade, "note": draft.note} if draft else {}
+        return {**context, "grade_form": grade_form or GradeForm(initial={**hidden, **kept})}
+    reading = reading_of(reviews.position_of(diagnosis, signed, user=user))
+    if isinstance(reading, Refusal):
+        return {**context, "reading_refusal": reviews.refusal(reading).message}
+    grade = BlindGrade.objects.filter(diagnosis=diagnosis, reader=user).first()
+    initial = {**hidden, **_from_grade(diagnosis, grade if not signed else None), **_from_draft(draft)}
+    can_agree = bool(diagnosis.prediction)
+    return {
+        **context,
+        "reading": reading,
+        "may_ask_second": reading == Reading.FIRST and not signed and not diagnosis.clinic.second_reader,
+        "grade": wording.describe_grade(grade.label) if grade else "",
+        "ungradable_reasons": [text for text, _tip in retake.QUALITY_REASONS.values()],
+        "review_form": form or ReviewForm(can_agree=can_agree, initial=initial),
+    }
+
+
+def _from_grade(diagnosis: Diagnosis, grade: BlindGrade | None) -> dict[str, str]:
+    if grade is None:
+        return {}
+    if not grade.label:
+        return {"verdict": Verdict.UNGRADABLE}
+    if grade.label == diagnosis.prediction:
+        return {"verdict": Verdict.AGREE}
+    return {"verdict": Verdict.CHANGE, "label": grade.label}
+
+
+def _from_draft(draft: ReviewDraft | None) -> dict[str, Any]:
+    if draft is None:
+        return {}
+    kept = {name: getattr(draft, name) for name in ("verdict", "label", "reason", "note", "asks_second")}
+    return {name: value for name, value in kept.items() if value}
 
 
 class DiagnosisDetailView(DiagnosisView):
@@ -221,35 +299,3 @@ class DiagnosisRerunView(DiagnosisView):
             return redirect("portal:diagnosis", diagnosis.pk)
         messages.success(request, _("The photograph is being analysed again. The earlier result is kept."))
         return redirect("portal:diagnosis", again.pk)
-
-
-class ReviewSignView(DiagnosisView):
-    """Sign a review; a later one supersedes, never overwrites."""
-
-    capability = Capability.WRITE_REVIEWS
-
-    def post(self, request: PortalRequest, diagnosis_id: uuid.UUID) -> HttpResponse:
-        """Sign, then show the result with it."""
-        diagnosis = self.find(request, diagnosis_id)
-        form = ReviewForm(request.POST, can_agree=bool(diagnosis.prediction))
-        if not form.is_valid():
-            return self.page(request, diagnosis, form)
-        fields = form.cleaned_data
-        is_change = fields["verdict"] == Verdict.CHANGE
-        try:
-            reviews.sign(
-                diagnosis,
-                acting_user=request.user,
-                verdict=fields["verdict"],
-                label=fields["label"] if is_change else "",
-                reason=fields["reason"] if is_change else "",
-                note=fields["note"],
-            )
-        except DiagnosisError as error:
-            if diagnosis.status != Status.SUCCEEDED:
-                messages.error(request, str(error.message))
-                return redirect("portal:diagnosis", diagnosis.pk)
-            form.add_refusal(error)
-            return self.page(request, diagnosis, form)
-        messages.success(request, _("Your review is signed."))
-        return redirect("portal:diagnosis", diagnosis.pk)

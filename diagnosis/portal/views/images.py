@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 
-from diagnosis import access
+from diagnosis import access, blinding
 from diagnosis.access import Capability
 from diagnosis.errors import DiagnosisError, ImageOfAnotherPatientError
 from diagnosis.models import Patient
@@ -58,6 +58,7 @@ class ImageUploadView(PortalView):
 
     def _accepted(self, request: PortalRequest, submission: Submission) -> HttpResponse:
         diagnosis = submission.diagnosis
+        blinding.veil([diagnosis], user=request.user)
         if request.htmx:
             context = {
                 "diagnosis": diagnosis,

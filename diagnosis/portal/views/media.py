@@ -11,7 +11,7 @@ from django.utils.cache import get_conditional_response
 from django.utils.translation import gettext as _
 from PIL import Image
 
-from diagnosis import audit, storage
+from diagnosis import audit, blinding, storage
 from diagnosis.access import Capability
 from diagnosis.models import Diagnosis, FundusImage
 from diagnosis.portal.views.base import PortalRequest, PortalView
@@ -117,7 +117,11 @@ class ArtifactView(PortalView):
 
     def get(self, request: PortalRequest, diagnosis_id: uuid.UUID, name: str) -> HttpResponse:
         """Send it; the reading is audited."""
-        diagnosis = get_object_or_404(Diagnosis.objects.visible_to(request.user), pk=diagnosis_id)
+        diagnosis = get_object_or_404(
+            Diagnosis.objects.visible_to(request.user).select_related("clinic"), pk=diagnosis_id
+        )
+        # Whoever has to grade first gets no picture of the models before.
+        blinding.veil([diagnosis], user=request.user)
         artifact = diagnosis.artifacts.get(name)
         if artifact is None:
             raise Http404

@@ -13,7 +13,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from diagnosis import audit
+from diagnosis import audit, blinding
 from diagnosis.access import Capability
 from diagnosis.errors import DiagnosisError
 from diagnosis.models import Diagnosis, FundusImage, Laterality, Patient
@@ -160,9 +160,12 @@ class PatientDetailView(PortalView):
         patient = get_object_or_404(Patient.objects.visible_to(request.user).select_related("clinic"), pk=patient_id)
         newest_first = Prefetch(
             "diagnoses",
-            queryset=Diagnosis.objects.order_by("-created_at", "-id").prefetch_related(reviews_in_force()),
+            queryset=Diagnosis.objects.select_related("clinic")
+            .order_by("-created_at", "-id")
+            .prefetch_related(reviews_in_force()),
             to_attr="newest_first",
         )
-        images = patient.images.prefetch_related(newest_first).order_by("-created_at", "-id")[:TIMELINE_IMAGES]
+        images = list(patient.images.prefetch_related(newest_first).order_by("-created_at", "-id")[:TIMELINE_IMAGES])
+        blinding.veil([diagnosis for image in images for diagnosis in image.newest_first], user=request.user)
         audit.record("patient.viewed", acting_user=request.user, subject=patient)
         return render(request, "portal/patient.html", {"patient": patient, "visits": timeline(images)})

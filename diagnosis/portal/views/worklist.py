@@ -1,4 +1,4 @@
-"""The worklist: recent diagnoses of the clinic, newest first."""
+"""The worklist: the clinic's diagnoses by saved filter."""
 
 import uuid
 from dataclasses import dataclass
@@ -14,29 +14,19 @@ from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django.utils.functional import Promise
 from django.utils.http import urlencode
-from django.utils.translation import gettext_lazy as _
 
-from diagnosis import lifecycle
+from diagnosis import blinding
 from diagnosis.access import Capability
-from diagnosis.lifecycle import ReportStatus, Status
-from diagnosis.models import Diagnosis, Outcome, Patient, Review, User, Verdict
+from diagnosis.lifecycle import ReportStatus
+from diagnosis.models import Diagnosis, Patient, Review, ReviewDraft, User, Verdict
 from diagnosis.models.diagnoses import DiagnosisQuerySet
 from diagnosis.models.patients import PatientQuerySet
-from diagnosis.portal import searches, wording
+from diagnosis.portal import queues, searches, wording
 from diagnosis.portal.views.base import PortalRequest, PortalView
 from diagnosis.portal.wording import Statement
 
 PAGE_SIZE = 25
 BIRTH_DATE_FORMATS = ["%Y-%m-%d", "%d-%b-%Y", "%d.%m.%Y", "%d/%m/%Y"]
-
-FILTERS: dict[str, str | Promise] = {
-    "all": _("All"),
-    "review": _("To review"),
-    "ungradable": _("Not gradable"),
-    "active": _("In progress"),
-    "failed": _("Failed"),
-    "mine": _("Mine"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,39 +45,47 @@ class Row:
         diagnosis: With patient, photograph and ``reviews_in_force``.
         statement: The model's, or the clinician's where it differs.
         model_statement: The model's, only where a clinician's differs.
+        report: What the report waits for, or that it is signed.
+        has_draft: Whether the reader has begun a review of it.
     """
 
     diagnosis: Diagnosis
     statement: Statement
     model_statement: Statement | None
+    report: str | Promise
+    has_draft: bool = False
 
 
 def reviews_in_force() -> Prefetch:
-    """Load for each diagnosis the one review that nobody superseded, as ``reviews_in_force``."""
-    return Prefetch("reviews", queryset=Review.objects.filter(superseded_by__isnull=True), to_attr="reviews_in_force")
+    """Load for each diagnosis the one review that counts now, as ``reviews_in_force``.
+
+    While a second reader or an arbiter is awaited, none does.
+    """
+    settled = Review.objects.filter(superseded_by__isnull=True).exclude(
+        diagnosis__report_status=ReportStatus.PRELIMINARY
+    )
+    return Prefetch("reviews", queryset=settled, to_attr="reviews_in_force")
 
 
-def row_of(diagnosis: Diagnosis) -> Row:
-    """Return the row of a diagnosis whose reviews were loaded."""
+def row_of(diagnosis: Diagnosis, *, has_draft: bool = False) -> Row:
+    """Return the row of a diagnosis whose reviews were loaded, as far as its result was not taken out."""
     review = next(iter(diagnosis.reviews_in_force), None)
     is_changed = review is not None and review.verdict != Verdict.AGREE
     return Row(
         diagnosis=diagnosis,
         statement=wording.in_force(diagnosis, review),
         model_statement=wording.describe(diagnosis) if is_changed else None,
+        report=wording.report_in_list(diagnosis),
+        has_draft=has_draft,
     )
 
 
-def filtered(diagnoses: DiagnosisQuerySet, *, name: str, user: User) -> DiagnosisQuerySet:
-    """Return the diagnoses of one saved filter; unknown names mean all."""
-    conditions = {
-        "review": Q(status=Status.SUCCEEDED, report_status=ReportStatus.PRELIMINARY) & ~Q(outcome=Outcome.UNGRADABLE),
-        "ungradable": Q(outcome=Outcome.UNGRADABLE),
-        "active": Q(status__in=sorted(lifecycle.ACTIVE)),
-        "failed": Q(status__in=[Status.FAILED, Status.CANCELLED]),
-        "mine": Q(requested_by=user),
-    }
-    return diagnoses.filter(conditions.get(name, Q()))
+def rows_for(diagnoses: list[Diagnosis], *, user: User) -> list[Row]:
+    """Return the rows of a list as this reader may see them, with their own drafts marked."""
+    blinding.veil(diagnoses, user=user)
+    drafts = ReviewDraft.objects.visible_to(user).filter(diagnosis__in=diagnoses)
+    begun = set(drafts.values_list("diagnosis_id", flat=True))
+    return [row_of(diagnosis, has_draft=diagnosis.pk in begun) for diagnosis in diagnoses]
 
 
 def found_patients(user: User, text: str) -> PatientQuerySet:
@@ -107,13 +105,18 @@ def as_birth_date(text: str) -> date | None:
         return None
 
 
-def page_before(diagnoses: DiagnosisQuerySet, cursor: str) -> Page:
-    """Return the newest rows older than ``cursor``, without counting the table."""
+def page_before(diagnoses: DiagnosisQuerySet, cursor: str, *, oldest_first: bool = False) -> Page:
+    """Return the rows that follow ``cursor``, newest first or oldest first, without counting the table."""
     position = _position(cursor)
     if position:
         at, pk = position
-        diagnoses = diagnoses.filter(Q(created_at__lt=at) | Q(created_at=at, pk__lt=pk))
-    rows = list(diagnoses.order_by("-created_at", "-id")[: PAGE_SIZE + 1])
+        older, newer = (
+            Q(created_at__lt=at) | Q(created_at=at, pk__lt=pk),
+            Q(created_at__gt=at) | Q(created_at=at, pk__gt=pk),
+        )
+        diagnoses = diagnoses.filter(newer if oldest_first else older)
+    order = ("created_at", "id") if oldest_first else ("-created_at", "-id")
+    rows = list(diagnoses.order_by(*order)[: PAGE_SIZE + 1])
     if len(rows) <= PAGE_SIZE:
         return Page(rows=rows, following="")
     last = rows[PAGE_SIZE - 1]
@@ -137,19 +140,23 @@ class WorklistView(PortalView):
     def get(self, request: PortalRequest) -> HttpResponse:
         """One page of the list; the rows alone when htmx asks."""
         chosen = request.GET.get("filter", "all")
-        chosen = chosen if chosen in FILTERS else "all"
+        chosen = chosen if chosen in queues.FILTERS else "all"
         token = request.GET.get("search", "")
         text = searches.recall(request.session, token)
         diagnoses = Diagnosis.objects.visible_to(request.user).with_subject().prefetch_related(reviews_in_force())
-        diagnoses = filtered(diagnoses, name=chosen, user=request.user)
+        diagnoses = queues.filtered(diagnoses, name=chosen, user=request.user)
         if text:
             diagnoses = diagnoses.filter(patient__in=found_patients(request.user, text))
-        page = page_before(diagnoses, request.GET.get("before", ""))
+        page = page_before(diagnoses, request.GET.get("before", ""), oldest_first=queues.is_oldest_first(chosen))
+        tabs = queues.tabs(request.user, chosen=chosen)
         context = {
-            "rows": [row_of(diagnosis) for diagnosis in page.rows],
+            "rows": rows_for(page.rows, user=request.user),
             "following": page.following,
             "is_first_page": not request.GET.get("before"),
-            "filters": FILTERS,
+            "tabs": tabs,
+            "urgent": next((tab.count for tab in tabs if tab.name == "urgent"), ""),
+            "queue": queues.named(chosen),
+            "hours": request.user.clinic.escalation_hours if request.user.clinic else None,
             "chosen": chosen,
             "search_text": text,
             "search_token": token if text else "",
@@ -166,7 +173,7 @@ class SearchView(PortalView):
         """Send the reader to the list with a token for the text."""
         target = reverse("portal:patients" if request.POST.get("list") == "patients" else "portal:home")
         query = {}
-        if request.POST.get("filter") in FILTERS:
+        if request.POST.get("filter") in queues.FILTERS:
             query["filter"] = request.POST["filter"]
         text = " ".join(request.POST.get("text", "").split())
         if text:

@@ -62,31 +62,9 @@ document.documentElement.classList.add("js");
     });
   }
 
-  const review = document.querySelector("[data-review]");
-  if (review) {
-    const change = review.querySelector("[data-change]");
-    const refresh = () => {
-      const chosen = review.querySelector("[name=verdict]:checked");
-      change.hidden = !chosen || chosen.value !== "change";
-    };
-    review.addEventListener("change", refresh);
-    refresh();
-  }
-
-  const choose = (verdict) => {
-    const radio = review && review.querySelector(`[name=verdict][value=${verdict}]`);
-    if (!radio) return;
-    radio.checked = true;
-    radio.focus();
-    radio.dispatchEvent(new Event("change", { bubbles: true }));
-  };
   const actions = {
     "?": () => dialog && dialog.showModal(),
     d: switchTheme,
-    a: () => choose("agree"),
-    c: () => choose("change"),
-    u: () => choose("ungradable"),
-    t: () => review && review.querySelector("[name=note]").focus(),
   };
   const isWriting = (target) =>
     target.closest("input:not([type=radio], [type=checkbox], [type=range]), textarea, select, [contenteditable]");

@@ -1,0 +1,62 @@
+"""Reading by keyboard alone, in a real browser: grade, reveal, sign, next."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.urls import reverse
+
+from diagnosis.models import BlindGrade, Review, ReviewDraft, Role
+from tests.browser.test_walks import sign_in
+from tests.factories import ClinicFactory, PatientFactory, finished_diagnosis
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_two_photographs_by_keyboard_alone(open_page: Callable[..., Any]) -> None:
+    clinic = ClinicFactory(name="Browser clinic", blind_review=True)
+    older, newer = (finished_diagnosis(image__patient=PatientFactory(clinic=clinic)) for _ in range(2))
+    page = open_page()
+    sign_in(page, Role.CLINICIAN, clinic)
+    page.goto(reverse("portal:home") + "?filter=review")
+    page.get_by_role("link", name="Read one after the other").press("Enter")
+
+    page.get_by_role("heading", name="What do you see?").wait_for()
+    assert "laucoma suspected" not in page.content()
+    page.keyboard.press("n")
+    page.wait_for_url(f"**/{older.pk}/?queue=review")
+    page.keyboard.press("b")
+    page.wait_for_url(f"**/{newer.pk}/?queue=review")
+    page.keyboard.press("4")
+    page.keyboard.press("t")
+    page.keyboard.type("small cup, u")
+    page.get_by_text("Draft saved").wait_for()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+
+    page.get_by_text("Your grade before you saw the result").wait_for()
+    assert page.get_by_label("Note for the record").input_value() == "small cup, u"
+    assert page.get_by_label("Change", exact=True).is_checked()
+    page.get_by_label("Why it differs").focus()
+    page.keyboard.type("vertical ratio 0.3")
+    page.keyboard.press("Enter")
+    assert not Review.objects.exists()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+
+    page.get_by_text("This is the next photograph.").wait_for()
+    page.wait_for_url(f"**/{older.pk}/?queue=review")
+    review = Review.objects.get()
+    assert (review.diagnosis, review.verdict, review.label, review.reason) == (
+        newer,
+        "change",
+        "Normal",
+        "vertical ratio 0.3",
+    )
+    newer.refresh_from_db()
+    assert (newer.report_status, newer.awaited_reading) == ("preliminary", "second")
+    assert BlindGrade.objects.get().label == "Normal"
+    assert not ReviewDraft.objects.filter(diagnosis=newer).exists()
