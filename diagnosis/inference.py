@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.conf import settings
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from ml.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
+
+# Part of the keys under which answers are kept: raise one when ml answers differently.
+ALIGNMENT_VERSION = 1
+HOTTEST_AREA_VERSION = 1
 
 BUNDLE_NAMES = ("fundus_vessel_segmentation", "fundus_disease_classification", "vessel_map_classification")
 
@@ -81,6 +85,35 @@ class Findings:
 
 class AnalysisRefusedError(Exception):
     """The pipeline refused the photograph on purpose; ``code`` is stable."""
+class HottestArea(TypedDict):
+    """Where a heat map is hottest, as plain values for the cache.
+
+    ``direction`` is None when no area stands out; ``share`` of the photograph, 0 to 1; ``parts`` as hot.
+    """
+
+    direction: str | None
+    share: float
+    parts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """How one photograph lies over another of the same eye.
+
+    Attributes:
+        matrix: ``a, b, c, d, e, f`` as CSS orders them: x' = a·x + c·y + e, y' = b·x + d·y + f, from pixels of the
+            moving photograph to pixels of the fixed one.
+        agreement: Share of vessels that coincide, 0 to 1.
+        agreement_before: The same without the alignment.
+        is_usable: Whether the photographs may be shown over each other.
+    """
+
+    matrix: tuple[float, float, float, float, float, float]
+    agreement: float
+    agreement_before: float
+    is_usable: bool
+
+
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(code)
@@ -247,3 +280,37 @@ def _pictures(pixels: Any, analysis: Any, *, mode: str) -> dict[str, tuple[str, 
             render.heatmap_overlay_png(pixels, analysis.heatmap),
         )
     return pictures
+
+
+def align_vessel_maps(*, fixed: bytes, moving: bytes) -> Alignment:
+    """Find how one stored vessel map lies over another; numpy and scipy only, so the web process may do it.
+
+    Args:
+        fixed: PNG of the map that stays.
+        moving: PNG of the map that is laid over it.
+    """
+    from ml.imaging import registration
+
+    found = registration.register(registration.read_map(fixed), registration.read_map(moving))
+    (a, c, e), (b, d, f) = found.matrix.tolist()
+    return Alignment(
+        matrix=(a, b, c, d, e, f),
+        agreement=found.agreement,
+        agreement_before=found.agreement_before,
+        is_usable=found.is_usable,
+    )
+
+
+def hottest_area(png: bytes, *, laterality: str) -> HottestArea:
+    """Say where a stored heat map is hottest; numpy and scipy only, so the web process may do it.
+
+    Args:
+        png: The stored map.
+        laterality: ``R`` or ``L``.
+    """
+    from ml.imaging import location
+
+    area = location.hottest_area_of_png(png, laterality=laterality)
+    if area is None:
+        return {"direction": None, "share": 0.0, "parts": 0}
+    return {"direction": area.direction, "share": area.share, "parts": area.parts}

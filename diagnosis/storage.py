@@ -19,6 +19,10 @@ from diagnosis.errors import StorageFullError
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
+class DamagedFileError(Exception):
+    """A stored file is gone, or its bytes are not those that were stored."""
+
+
 class PrivateMediaStorage(FileSystemStorage):
     """Files without an address: they leave the server through access-checked views only."""
 
@@ -102,6 +106,21 @@ def read(relative: str) -> bytes:
         FileNotFoundError: It is not there.
     """
     return absolute(relative).read_bytes()
+
+
+def read_verified(relative: str, *, sha256: str) -> bytes:
+    """Return a stored file's bytes after comparing their hash.
+
+    Raises:
+        DamagedFileError: It is missing, or was changed: the wrong picture is never used.
+    """
+    try:
+        content = read(relative)
+    except (OSError, ValueError) as error:
+        raise DamagedFileError from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DamagedFileError
+    return content
 
 
 def remove(relative: str) -> None:

@@ -50,6 +50,10 @@ def _shoot(page: Page, options: argparse.Namespace, *, suffix: str) -> None:
     row = page.locator("tr", has_text=re.compile("suspect")).first
     _follow(page, options, row.locator("a[href*='/diagnoses/']").first)
     page.screenshot(path=options.out / f"result-{suffix}.png", full_page=True)
+    compare = page.locator("a[data-key='p'], a[data-key='s']").last
+    if compare.count():
+        _follow(page, options, compare)
+        page.screenshot(path=options.out / f"compare-{suffix}.png", full_page=True)
     page.goto(f"{options.address}/patients/")
     _follow(page, options, page.locator("main a[href*='/patients/']:not([href$='/new/'])").first)
     page.screenshot(path=options.out / f"patient-{suffix}.png", full_page=True)

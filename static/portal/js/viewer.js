@@ -1,30 +1,40 @@
-/* The photograph: zoom, pan, layers, red-free. Overlays load when they are first asked for. */
+/* Photographs: zoom, pan, layers, red-free. All stages of a viewer move together. Overlays load when first asked for. */
 "use strict";
 (() => {
   const viewer = document.querySelector("[data-viewer]");
   if (!viewer) return;
-  const stage = viewer.querySelector("[data-stage]");
-  const layers = viewer.querySelector("[data-layers]");
+  const stages = [...viewer.querySelectorAll("[data-stage]")];
+  const layersOf = (stage) => stage.querySelector("[data-layers]");
   const output = viewer.querySelector("[data-zoom]");
   const MOST = 12;
+  /* The shift in shares of a stage, so that stages of any size show the same place. */
   const view = { zoom: 1, x: 0, y: 0 };
 
   const draw = () => {
-    const box = stage.getBoundingClientRect();
-    const limit = (value, size) => Math.min(0, Math.max(size - size * view.zoom, value));
-    view.x = limit(view.x, box.width);
-    view.y = limit(view.y, box.height);
-    layers.style.transform = `translate(${view.x}px, ${view.y}px) scale(${view.zoom})`;
+    const limit = (shift) => Math.min(0, Math.max(1 - view.zoom, shift));
+    view.x = limit(view.x);
+    view.y = limit(view.y);
+    stages.forEach((stage) => {
+      const { clientWidth: width, clientHeight: height } = stage;
+      const shift = `${view.x * width}px, ${view.y * height}px`;
+      layersOf(stage).style.transform = `translate(${shift}) scale(${view.zoom})`;
+      stage.classList.toggle("is-zoomed", view.zoom > 1);
+    });
     output.textContent = `${Math.round(view.zoom * 100)} %`;
   };
-  const zoomAt = (factor, clientX, clientY) => {
+  /* Where a pointer stands, in shares of its stage. */
+  const placeOf = (stage, point) => {
     const box = stage.getBoundingClientRect();
-    const x = (clientX ?? box.left + box.width / 2) - box.left;
-    const y = (clientY ?? box.top + box.height / 2) - box.top;
+    return {
+      x: (point.clientX - box.left - stage.clientLeft) / stage.clientWidth,
+      y: (point.clientY - box.top - stage.clientTop) / stage.clientHeight,
+    };
+  };
+  const zoomAt = (factor, place = { x: 0.5, y: 0.5 }) => {
     const zoom = Math.min(MOST, Math.max(1, view.zoom * factor));
     const ratio = zoom / view.zoom;
-    view.x = x - (x - view.x) * ratio;
-    view.y = y - (y - view.y) * ratio;
+    view.x = place.x - (place.x - view.x) * ratio;
+    view.y = place.y - (place.y - view.y) * ratio;
     view.zoom = zoom;
     draw();
   };
@@ -33,12 +43,18 @@
     view.y += y;
     draw();
   };
-  const STEP = 80;
+  const STEP = 0.12;
   const press = (name, isOn) => {
-    const button = viewer.querySelector(`[data-do=${name}]`);
-    button.setAttribute("aria-pressed", String(isOn));
+    viewer.querySelector(`[data-do=${name}]`).setAttribute("aria-pressed", String(isOn));
   };
-  const toggleLook = (name, className) => press(name, layers.classList.toggle(className));
+  const looks = new Set();
+  const toggleLook = (name, className) => {
+    const isOn = !looks.has(name);
+    if (isOn) looks.add(name);
+    else looks.delete(name);
+    stages.forEach((stage) => layersOf(stage).classList.toggle(className, isOn));
+    press(name, isOn);
+  };
   const commands = {
     in: () => zoomAt(1.3),
     out: () => zoomAt(1 / 1.3),
@@ -54,16 +70,23 @@
     invert: () => toggleLook("invert", "invert"),
   };
 
-  const layerOf = (name) => layers.querySelector(`[data-layer=${name}]`);
-  const sliderOf = (name) => viewer.querySelector(`[data-opacity=${name}]`);
+  const pictures = (name) => [...viewer.querySelectorAll(`[data-layer=${name}]`)];
   const toggleLayer = (name) => {
-    const layer = layerOf(name);
-    if (!layer) return;
-    if (!layer.src) layer.src = layer.dataset.src;
-    layer.hidden = !layer.hidden;
-    layer.style.opacity = sliderOf(name).value / 100;
-    if (name === "heat") layers.classList.toggle("has-heat", !layer.hidden);
-    viewer.querySelector(`[data-toggle-layer=${name}]`).setAttribute("aria-pressed", String(!layer.hidden));
+    const button = viewer.querySelector(`[data-toggle-layer=${name}]`);
+    if (!button) return;
+    const isOn = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(isOn));
+    pictures(name).forEach((picture) => {
+      if (!picture.src) picture.src = picture.dataset.src;
+      picture.hidden = !isOn;
+    });
+    fade(name);
+  };
+  const fade = (name) => {
+    const { value } = viewer.querySelector(`[data-opacity=${name}]`);
+    pictures(name).forEach((picture) => {
+      picture.style.opacity = value / 100;
+    });
   };
 
   viewer.querySelectorAll("[data-do]").forEach((button) => {
@@ -73,14 +96,15 @@
     button.addEventListener("click", () => toggleLayer(button.dataset.toggleLayer));
   });
   viewer.querySelectorAll("[data-opacity]").forEach((slider) => {
+    const name = slider.dataset.opacity;
     slider.addEventListener("input", () => {
-      const name = slider.dataset.opacity;
-      if (layerOf(name).hidden) toggleLayer(name);
-      layerOf(name).style.opacity = slider.value / 100;
+      const button = viewer.querySelector(`[data-toggle-layer=${name}]`);
+      if (button.getAttribute("aria-pressed") === "true") fade(name);
+      else toggleLayer(name);
     });
   });
   const brightness = viewer.querySelector("[data-brightness]");
-  brightness.addEventListener("input", () => layers.style.setProperty("--brightness", brightness.value / 100));
+  brightness.addEventListener("input", () => viewer.style.setProperty("--brightness", brightness.value / 100));
 
   const keys = {
     "+": commands.in,
@@ -94,55 +118,71 @@
     h: () => toggleLayer("heat"),
   };
   document.addEventListener("portal:key", ({ detail }) => {
-    if (!keys[detail.key]) return;
+    // Escape in the menu closes the menu.
+    const isLink = /^[a-zA-Z]+$/.test(detail.key) && !detail.event.target.closest("[data-menu]");
+    const link = isLink && document.querySelector(`a[data-key="${detail.key}"]`);
+    if (!keys[detail.key] && !link) return;
     detail.event.preventDefault();
-    keys[detail.key]();
+    if (link) link.click();
+    else keys[detail.key]();
   });
   const arrows = { ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down" };
-  stage.addEventListener("keydown", (event) => {
-    if (!arrows[event.key] || view.zoom === 1) return;
-    event.preventDefault();
-    commands[arrows[event.key]]();
-  });
-  stage.addEventListener(
-    "wheel",
-    (event) => {
-      // A plain wheel scrolls the page as long as the whole photograph is shown.
-      if (!event.ctrlKey && view.zoom === 1) return;
+
+  const listen = (stage) => {
+    stage.addEventListener("keydown", (event) => {
+      if (!arrows[event.key] || view.zoom === 1) return;
       event.preventDefault();
-      zoomAt(Math.exp(-event.deltaY / 400), event.clientX, event.clientY);
-    },
-    { passive: false },
-  );
-  stage.addEventListener("dblclick", (event) => zoomAt(2, event.clientX, event.clientY));
+      commands[arrows[event.key]]();
+    });
+    stage.addEventListener(
+      "wheel",
+      (event) => {
+        // As long as the whole photograph is shown and was not chosen by a click or a key, a wheel scrolls the page.
+        const isChosen = event.ctrlKey || view.zoom > 1 || document.activeElement === stage;
+        if (!isChosen || (view.zoom === 1 && event.deltaY > 0 && !event.ctrlKey)) return;
+        event.preventDefault();
+        zoomAt(Math.exp(-event.deltaY / 400), placeOf(stage, event));
+      },
+      { passive: false },
+    );
+    stage.addEventListener("dblclick", (event) => zoomAt(2, placeOf(stage, event)));
 
-  const pointers = new Map();
-  const spread = () => {
-    const [a, b] = [...pointers.values()];
-    return { distance: Math.hypot(a.x - b.x, a.y - b.y), x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
+    const pointers = new Map();
+    const spread = () => {
+      const [a, b] = [...pointers.values()];
+      const middle = { clientX: (a.clientX + b.clientX) / 2, clientY: (a.clientY + b.clientY) / 2 };
+      return { distance: Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY), middle };
+    };
+    const pointOf = ({ clientX, clientY }) => ({ clientX, clientY });
+    const drag = (from, to) => {
+      const [a, b] = [placeOf(stage, from), placeOf(stage, to)];
+      move(b.x - a.x, b.y - a.y);
+    };
+    stage.addEventListener("pointerdown", (event) => {
+      stage.setPointerCapture(event.pointerId);
+      pointers.set(event.pointerId, pointOf(event));
+    });
+    stage.addEventListener("pointermove", (event) => {
+      const last = pointers.get(event.pointerId);
+      if (!last) return;
+      const before = pointers.size === 2 ? spread() : null;
+      pointers.set(event.pointerId, pointOf(event));
+      if (!before) {
+        drag(last, event);
+        return;
+      }
+      const after = spread();
+      drag(before.middle, after.middle);
+      if (before.distance > 0) zoomAt(after.distance / before.distance, placeOf(stage, after.middle));
+    });
+    ["pointerup", "pointercancel"].forEach((name) => {
+      stage.addEventListener(name, (event) => pointers.delete(event.pointerId));
+    });
   };
-  stage.addEventListener("pointerdown", (event) => {
-    stage.setPointerCapture(event.pointerId);
-    pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
-  });
-  stage.addEventListener("pointermove", (event) => {
-    const last = pointers.get(event.pointerId);
-    if (!last) return;
-    const before = pointers.size === 2 ? spread() : null;
-    pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
-    if (!before) {
-      move(event.clientX - last.x, event.clientY - last.y);
-      return;
-    }
-    const after = spread();
-    if (before.distance > 0) zoomAt(after.distance / before.distance, after.x, after.y);
-  });
-  ["pointerup", "pointercancel"].forEach((name) => {
-    stage.addEventListener(name, (event) => pointers.delete(event.pointerId));
-  });
+  stages.forEach(listen);
 
-  const failed = viewer.querySelector("[data-error]");
   viewer.querySelectorAll("img").forEach((image) => {
+    const failed = (image.closest("[data-stage]") ?? stages[0]).querySelector("[data-error]");
     const show = () => {
       failed.hidden = false;
     };
