@@ -6,6 +6,7 @@ from django.urls import include, path
 from diagnosis.portal.views import (
     accounts,
     clinics,
+    comparisons,
     diagnoses,
     images,
     media,
@@ -35,6 +36,14 @@ _portal = [
     path("diagnoses/<uuid:diagnosis_id>/draft/", reviews.ReviewDraftView.as_view(), name="review_draft"),
     path("reading/", clinics.ReadingSettingsView.as_view(), name="reading_settings"),
     path("diagnoses/<uuid:diagnosis_id>/pictures/<slug:name>/", media.ArtifactView.as_view(), name="artifact"),
+    path(
+        "diagnoses/<uuid:diagnosis_id>/compare/<uuid:other_id>/", comparisons.ComparisonView.as_view(), name="compare"
+    ),
+    path(
+        "diagnoses/<uuid:diagnosis_id>/compare/<uuid:other_id>/alignment/",
+        comparisons.AlignmentView.as_view(),
+        name="compare_alignment",
+    ),
     path("images/<uuid:image_id>/photograph/", media.PhotographView.as_view(), name="photograph"),
     path("images/<uuid:image_id>/thumbnail/", media.ThumbnailView.as_view(), name="thumbnail"),
     path("models/", models.ModelListView.as_view(), name="models"),

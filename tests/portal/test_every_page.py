@@ -55,6 +55,8 @@ def address(name: str, diagnosis: Diagnosis) -> str:
         "name": "vessel_map" if name == "artifact" else BUNDLES[0]["name"],
     }
     wanted = PATTERNS[name].pattern.converters
+    if "other_id" in wanted:
+        values["other_id"] = finished_diagnosis(image__patient=diagnosis.patient).pk
     return reverse(f"portal:{name}", kwargs={key: values[key] for key in wanted})
 
 
@@ -133,10 +135,13 @@ def test_post_from_another_clinic_changes_nothing(client: Client, diagnosis: Dia
     client.force_login(UserFactory(role=Role.CLINICIAN))
     before = Diagnosis.objects.values_list("status", "report_status").get(pk=diagnosis.pk)
 
-    client.post(address(name, diagnosis), {"verdict": "agree", "laterality": "R", "mode": "classify", "mrn": "x"})
+    target = address(name, diagnosis)
+    count = Diagnosis.objects.count()
+
+    client.post(target, {"verdict": "agree", "laterality": "R", "mode": "classify", "mrn": "x"})
 
     assert Diagnosis.objects.values_list("status", "report_status").get(pk=diagnosis.pk) == before
-    assert Diagnosis.objects.count() == 1
+    assert Diagnosis.objects.count() == count
     assert not diagnosis.reviews.exists()
 
 

@@ -20,6 +20,7 @@ from diagnosis.lifecycle import Status
 from diagnosis.models import BlindGrade, Diagnosis, Mode, ReviewDraft, Verdict
 from diagnosis.portal import advice, queues, wording
 from diagnosis.portal.forms import GradeForm, ReviewForm
+from diagnosis.portal.overlays import heat_in_words
 from diagnosis.portal.views.base import PortalRequest, PortalView
 from diagnosis.readings import Reading, Refusal, reading_of
 from diagnosis.services import intake, reviews
@@ -160,6 +161,7 @@ class DiagnosisView(PortalView):
         }
         if diagnosis.status == Status.SUCCEEDED:
             context |= _reading(request, diagnosis, form=form, grade_form=grade_form)
+            context["heat_words"] = heat_in_words(diagnosis)
         has_errors = any(sent is not None and sent.errors for sent in (form, grade_form))
         return render(request, "portal/diagnosis.html", context, status=422 if has_errors else 200)
 

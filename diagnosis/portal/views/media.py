@@ -1,6 +1,5 @@
 """Pictures, each after an access check; what is sent is what was stored, or nothing."""
 
-import hashlib
 import io
 import logging
 import uuid
@@ -22,25 +21,6 @@ THUMBNAIL_PIXELS = 160
 THUMBNAIL_QUALITY = 80
 # Bump it when thumbnails are drawn differently, so that no browser keeps an old one.
 THUMBNAIL_VERSION = 1
-
-
-class DamagedPictureError(Exception):
-    """The file is gone, or its bytes are not those that were stored."""
-
-
-def read_verified(path: str, *, sha256: str) -> bytes:
-    """Return a stored picture's bytes.
-
-    Raises:
-        DamagedPictureError: It is missing, or was changed: the wrong picture is never shown.
-    """
-    try:
-        content = storage.read(path)
-    except (OSError, ValueError) as error:
-        raise DamagedPictureError from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise DamagedPictureError
-    return content
 
 
 def thumbnail(jpeg: bytes) -> bytes:
@@ -81,8 +61,8 @@ class PhotographView(PortalView):
         """Send it; the reading is audited."""
         image = get_object_or_404(FundusImage.objects.visible_to(request.user), pk=image_id)
         try:
-            jpeg = read_verified(image.path, sha256=image.sha256)
-        except DamagedPictureError:
+            jpeg = storage.read_verified(image.path, sha256=image.sha256)
+        except storage.DamagedFileError:
             return _damaged(request, kind="image", pk=image.pk)
         audit.record("image.viewed", acting_user=request.user, subject=image)
         return _picture(jpeg, "image/jpeg")
@@ -101,8 +81,8 @@ class ThumbnailView(PortalView):
         if isinstance(unchanged, HttpResponseNotModified):
             return unchanged
         try:
-            small = thumbnail(read_verified(image.path, sha256=image.sha256))
-        except (DamagedPictureError, OSError):
+            small = thumbnail(storage.read_verified(image.path, sha256=image.sha256))
+        except (storage.DamagedFileError, OSError):
             return _damaged(request, kind="image", pk=image.pk)
         response = _picture(small, "image/jpeg")
         response.headers["Cache-Control"] = "private, no-cache"
@@ -126,8 +106,8 @@ class ArtifactView(PortalView):
         if artifact is None:
             raise Http404
         try:
-            content = read_verified(artifact["path"], sha256=artifact["sha256"])
-        except DamagedPictureError:
+            content = storage.read_verified(artifact["path"], sha256=artifact["sha256"])
+        except storage.DamagedFileError:
             return _damaged(request, kind="diagnosis", pk=diagnosis.pk)
         audit.record("artifact.viewed", acting_user=request.user, subject=diagnosis, name=name)
         return _picture(content, artifact["content_type"])
