@@ -56,10 +56,13 @@ _portal = [
     path("contact/", pages.ContactView.as_view(), name="contact"),
     path("privacy/", pages.PrivacyView.as_view(), name="privacy"),
     path("terms/", pages.TermsView.as_view(), name="terms"),
+    path("preferences/", preferences.PreferencesView.as_view(), name="preferences"),
     path("preferences/theme/", preferences.ThemeView.as_view(), name="theme"),
 ]
 
 urlpatterns = [
+    # Browsers ask for it on pages that name no icon of their own, such as an error of the proxy.
+    path("favicon.ico", pages.FaviconView.as_view(), name="favicon"),
     path("accounts/login/", accounts.SignInView.as_view(), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("accounts/password/", accounts.PasswordEditView.as_view(), name="password_change"),

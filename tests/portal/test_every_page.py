@@ -14,7 +14,7 @@ from diagnosis.models import Clinic, Diagnosis, Outcome, Role, User
 from diagnosis.services import tokens
 from tests.factories import BUNDLES, DiagnosisFactory, PatientFactory, UserFactory, finished_diagnosis
 
-OPEN_PAGES = {"help", "help_topic", "about", "contact", "privacy", "terms", "theme"}
+OPEN_PAGES = {"help", "help_topic", "about", "contact", "privacy", "terms", "preferences", "theme"}
 PEOPLE = [Role.TECHNICIAN, Role.CLINICIAN, Role.CLINIC_ADMIN, Role.PLATFORM_ADMIN]
 
 # Who may not open a page.

@@ -10,6 +10,7 @@ from django.core.cache import cache
 from django.core.mail import EmailMessage
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.templatetags.static import static
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -86,6 +87,14 @@ class TermsView(TemplateView):
     """Terms of use."""
 
     template_name = "portal/terms.html"
+
+
+class FaviconView(View):
+    """The icon under the address that browsers try by themselves."""
+
+    def get(self, _request: HttpRequest) -> HttpResponse:
+        """Lead to the drawn one."""
+        return redirect(static("portal/img/favicon.svg"))
 
 
 class ContactView(View):

@@ -4,7 +4,13 @@ document.documentElement.classList.add("js");
 
 (() => {
   const root = document.documentElement;
-  const KEYS_OFF = "single-keys-off";
+  const KEYS = "single_keys";
+
+  /* Preferences are cookies, so that the server knows them too. */
+  const remember = (name, value) => {
+    const secure = location.protocol === "https:" ? "; Secure" : "";
+    document.cookie = `${name}=${value}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+  };
 
   const isDark = () =>
     root.dataset.theme ? root.dataset.theme === "dark" : window.matchMedia("(prefers-color-scheme: dark)").matches;
@@ -12,8 +18,7 @@ document.documentElement.classList.add("js");
   const switchTheme = () => {
     const theme = isDark() ? "light" : "dark";
     root.dataset.theme = theme;
-    const secure = location.protocol === "https:" ? "; Secure" : "";
-    document.cookie = `theme=${theme}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+    remember("theme", theme);
   };
   const themeForm = document.querySelector("[data-theme-switch]");
   if (themeForm) {
@@ -39,24 +44,12 @@ document.documentElement.classList.add("js");
   const errors = document.querySelector("[data-focus]");
   if (errors) errors.focus();
 
-  const areKeysOn = () => {
-    try {
-      return localStorage.getItem(KEYS_OFF) !== "1";
-    } catch {
-      return true;
-    }
-  };
+  const areKeysOn = () => !document.cookie.split("; ").includes(`${KEYS}=off`);
   const dialog = document.querySelector("[data-keys]");
   if (dialog) {
     const box = dialog.querySelector("[data-keys-switch]");
     box.checked = areKeysOn();
-    box.addEventListener("change", () => {
-      try {
-        localStorage.setItem(KEYS_OFF, box.checked ? "0" : "1");
-      } catch {
-        /* Without storage the choice lasts for this page only. */
-      }
-    });
+    box.addEventListener("change", () => remember(KEYS, box.checked ? "on" : "off"));
     document.querySelectorAll("[data-keys-open]").forEach((button) => {
       button.addEventListener("click", () => dialog.showModal());
     });
