@@ -3,16 +3,25 @@
 import re
 import uuid
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import urldefrag, urljoin
 
 import pytest
+from django.conf import LazySettings
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from diagnosis import inference
-from diagnosis.models import Clinic, Diagnosis, Outcome, Role, User
+from diagnosis.models import Clinic, Diagnosis, Outcome, Role, User, WebhookDelivery
 from diagnosis.services import tokens
-from tests.factories import BUNDLES, DiagnosisFactory, PatientFactory, UserFactory, finished_diagnosis
+from tests.factories import (
+    BUNDLES,
+    DiagnosisFactory,
+    PatientFactory,
+    UserFactory,
+    WebhookDeliveryFactory,
+    finished_diagnosis,
+)
 
 OPEN_PAGES = {"help", "help_topic", "about", "contact", "privacy", "terms", "preferences", "theme"}
 PEOPLE = [Role.TECHNICIAN, Role.CLINICIAN, Role.CLINIC_ADMIN, Role.PLATFORM_ADMIN]
@@ -25,6 +34,22 @@ WITHOUT = {
     "reading_settings": {Role.TECHNICIAN, Role.CLINICIAN},
     "tokens": {Role.TECHNICIAN, Role.CLINICIAN},
     "token_revoke": {Role.TECHNICIAN, Role.CLINICIAN},
+    **{
+        name: {Role.TECHNICIAN, Role.CLINICIAN}
+        for name in (
+            "developers",
+            "sandbox",
+            "sandbox_sample",
+            "sandbox_subscribe",
+            "webhook",
+            "webhook_ping",
+            "webhook_remove",
+            "webhook_replay",
+            "webhook_secret",
+            "webhook_switch",
+            "webhooks",
+        )
+    },
 }
 
 
@@ -46,11 +71,17 @@ OBJECT_ROUTES = sorted(name for name, pattern in PATTERNS.items() if re.search(r
 
 def address(name: str, diagnosis: Diagnosis) -> str:
     """Return the address of a route about this diagnosis, its patient or its photograph."""
+    delivery = WebhookDelivery.objects.filter(webhook__clinic=diagnosis.clinic).first() or WebhookDeliveryFactory(
+        webhook__clinic=diagnosis.clinic
+    )
     values = {
         "patient_id": diagnosis.patient_id,
         "diagnosis_id": diagnosis.pk,
         "image_id": diagnosis.image_id,
         "token_id": tokens.issue(diagnosis.requested_by, acting_user=None, name="EHR")[0].pk,
+        "webhook_id": delivery.webhook_id,
+        "delivery_id": delivery.pk,
+        "sample": "text",
         "topic": "glaucoma",
         "name": "vessel_map" if name == "artifact" else BUNDLES[0]["name"],
     }
@@ -63,6 +94,12 @@ def address(name: str, diagnosis: Diagnosis) -> str:
 @pytest.fixture
 def diagnosis(clinic: Clinic) -> Diagnosis:
     return finished_diagnosis(image__patient=PatientFactory(clinic=clinic))
+
+
+@pytest.fixture(autouse=True)
+def opened_sandbox(settings: LazySettings, tmp_path: Path) -> None:
+    settings.SANDBOX, settings.SANDBOX_DIR = True, tmp_path
+    (tmp_path / "no-picture.jpg").write_bytes(b"text")
 
 
 @pytest.fixture(autouse=True)
