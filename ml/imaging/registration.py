@@ -86,7 +86,7 @@ def register(fixed: NDArray[np.uint8], moving: NDArray[np.uint8]) -> Registratio
     Returns:
         The best map found, usable or not. Without enough vessels it is the identity, with an agreement of 0.
     """
-    pair = _Pair(fixed=fixed, moving=moving)
+    pair = _Pair.of(fixed, moving)
     unmoved = pair.stretch()
     if not pair.has_vessels():
         return Registration(matrix=unmoved[:2], agreement=0.0, agreement_before=0.0, overlap=1.0)
@@ -104,21 +104,32 @@ def register(fixed: NDArray[np.uint8], moving: NDArray[np.uint8]) -> Registratio
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pair:
-    """Both maps, and their smaller copies; matrices between full-size pixels are 3 x 3."""
+    """Both maps at the largest side that is needed, and the 3 x 3 matrices that lead there from full-size pixels."""
 
     fixed: NDArray[np.uint8]
     moving: NDArray[np.uint8]
+    to_fixed: Matrix
+    to_moving: Matrix
+
+    @classmethod
+    def of(cls, fixed: NDArray[np.uint8], moving: NDArray[np.uint8]) -> "_Pair":
+        """Make the pair of two maps of any size."""
+        side = _PASSES[-1].side
+        small_fixed, to_fixed = _smaller(fixed, side)
+        small_moving, to_moving = _smaller(moving, side)
+        return cls(fixed=small_fixed, moving=small_moving, to_fixed=to_fixed, to_moving=to_moving)
 
     def stretch(self) -> Matrix:
         """Return the map that lays the moving frame over the fixed one, edge to edge."""
         (height, width), (h, w) = self.fixed.shape, self.moving.shape
-        return np.diag([width / w, height / h, 1.0])
+        return np.linalg.inv(self.to_fixed) @ np.diag([width / w, height / h, 1.0]) @ self.to_moving
 
     def at(self, side: int) -> tuple[Map, Map, Matrix, Matrix]:
-        """Return both at ``side`` pixels, and for each the matrix from full-size pixels to its own."""
+        """Return both at ``side`` pixels in [0, 1], and for each the matrix from full-size pixels to its own."""
         fixed, to_fixed = _smaller(self.fixed, side)
         moving, to_moving = _smaller(self.moving, side)
-        return fixed, moving, to_fixed, to_moving
+        levels = np.float32(255)
+        return fixed / levels, moving / levels, to_fixed @ self.to_fixed, to_moving @ self.to_moving
 
     def has_vessels(self) -> bool:
         """Whether either map shows enough for a comparison."""
@@ -126,12 +137,12 @@ class _Pair:
         return min(int((fixed >= _VESSEL).sum()), int((moving >= _VESSEL).sum())) >= _LEAST_VESSEL_PIXELS
 
 
-def _smaller(values: NDArray[np.uint8], side: int) -> tuple[Map, Matrix]:
+def _smaller(values: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], Matrix]:
     height, width = values.shape
     scale = side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     method = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
-    small = np.asarray(Image.fromarray(values).resize(size, method), dtype=np.float32) / np.float32(255)
+    small = np.asarray(Image.fromarray(values).resize(size, method))
     x, y = size[0] / width, size[1] / height
     # Pixel centres lie at whole numbers in both.
     return small, np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
