@@ -11,4 +11,8 @@ COMMANDS: dict[str, str] = {
     "evaluate-classifier": "ml.commands.evaluate_classifier",
     "shortcut-audit": "ml.commands.shortcut_audit",
     "equalise": "ml.commands.equalise",
+    "train-superresolution": "ml.commands.train_superresolution",
+    "superresolve": "ml.commands.superresolve",
+    "train-dcgan": "ml.commands.train_dcgan",
+    "oversample": "ml.commands.oversample",
 }
