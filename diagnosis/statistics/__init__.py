@@ -1,0 +1,1 @@
+"""What the dashboard shows: how much, how fast, how well."""
