@@ -6,6 +6,7 @@ from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
+from rest_framework.serializers import BaseSerializer
 
 from diagnosis.api.errors import CONTENT_TYPE, TYPE_PREFIX
 from diagnosis.api.serializers.problems import ProblemSerializer
@@ -22,6 +23,7 @@ KNOWN = {
     400: ("A field, filter or the body is wrong; `errors` points at it.", "validation_error"),
     404: ("Unknown, or another clinic's.", "not_found"),
     409: ("It conflicts with what is there.", "state_conflict"),
+    410: ("The operation is no longer served.", "retired"),
     412: ("The record was changed since it was read.", "precondition_failed"),
     413: ("The body is too large.", "body_too_large"),
     415: ("The content type is not accepted.", "unsupported_media_type"),
@@ -51,6 +53,15 @@ NOT_MODIFIED = {304: OpenApiResponse(description="You have the current state.")}
 def etag(*statuses: int) -> list[OpenApiParameter]:
     """Describe the ``ETag`` of these answers."""
     return [OpenApiParameter("ETag", str, _HEADER, response=list(statuses), description="Of this state.")]
+
+
+def page_of(serializer: type[BaseSerializer]) -> dict[Any, Any]:
+    """Describe a page of rows as the answer.
+
+    The key names the content type, as those of ``problems`` do: drf-spectacular takes the least key for the main
+    answer, and describes filters and cursor only where that one is a list.
+    """
+    return {(200, "application/json"): serializer(many=True)}
 
 
 def accepted_headers() -> list[OpenApiParameter]:

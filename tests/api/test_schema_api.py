@@ -89,6 +89,58 @@ def test_every_operation_says_who_may_what_comes_back_and_how_it_is_refused(docu
             assert content[1]["examples"]
 
 
+def media_types(document):
+    """Yield every media type of a request or an answer: where it stands, its name, and what is said of it."""
+    for kind in ("paths", "webhooks"):
+        for address, methods in document[kind].items():
+            for method, operation in methods.items():
+                bodies = {"request": operation.get("requestBody", {}), **operation["responses"]}
+                for name, body in bodies.items():
+                    for content_type, media in body.get("content", {}).items():
+                        yield f"{method} {address} {name}", content_type, media
+
+
+def test_every_request_answer_and_error_has_examples(document):
+    missing = [
+        where
+        for where, content_type, media in media_types(document)
+        if not content_type.startswith("image/") and not media.get("examples")
+    ]
+
+    assert missing == []
+
+
+def test_every_example_of_json_fits_its_schema(document):
+    for where, content_type, media in media_types(document):
+        if "json" not in content_type:
+            continue
+        validator = jsonschema.Draft202012Validator(
+            {**media["schema"], "components": document["components"]}, format_checker=jsonschema.FormatChecker()
+        )
+        for name, example in media["examples"].items():
+            assert [error.message for error in validator.iter_errors(example["value"])] == [], f"{where}: {name}"
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("patients/", {"search", "mrn"}),
+        (
+            "diagnoses/",
+            {"patient", "status", "outcome", "prediction", "mode", "reviewed", "created_after", "external_id"},
+        ),
+        ("diagnoses/{diagnosis_id}/reviews/", set()),
+        ("tokens/", set()),
+        ("webhooks/", set()),
+        ("webhooks/{webhook_id}/deliveries/", {"status", "type"}),
+    ],
+)
+def test_every_list_describes_its_filters_and_its_pages(document, path, names):
+    parameters = document["paths"][f"/api/v1/{path}"]["get"]["parameters"]
+
+    assert {entry["name"] for entry in parameters if entry["in"] == "query"} == names | {"cursor", "page_size"}
+
+
 def test_the_promised_body_is_the_described_body(document):
     described = document["components"]["schemas"]["Diagnosis"]
 

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
+from diagnosis.api import examples
 from diagnosis.api.serializers import links
 from diagnosis.api.serializers.diagnoses import PhotographField
 from diagnosis.api.serializers.problems import ProblemErrorSerializer
@@ -11,6 +13,7 @@ from diagnosis.lifecycle import TERMINAL, Status
 from diagnosis.models import Batch, BatchItem, Mode, Outcome
 
 
+@extend_schema_serializer(component_name="Batch", examples=examples.BATCH_SENT)
 class BatchRequestSerializer(serializers.Serializer):
     """Photographs and whose eyes they show. A field that is sent once holds for every photograph."""
 
@@ -70,6 +73,7 @@ class BatchLinksSerializer(serializers.Serializer):
     self = serializers.URLField()
 
 
+@extend_schema_serializer(examples=examples.BATCH)
 class BatchSerializer(serializers.Serializer):
     """Photographs that were sent together, and how far they are."""
 

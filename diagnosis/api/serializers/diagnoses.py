@@ -5,10 +5,12 @@ from typing import Any
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.fields import empty
 
 from diagnosis import retake
+from diagnosis.api import examples
 from diagnosis.api.serializers import links
 from diagnosis.lifecycle import ReportStatus, Status
 from diagnosis.models import Diagnosis, DiseaseClass, Laterality, Mode, Outcome
@@ -24,6 +26,7 @@ class PhotographField(serializers.FileField):
         return data if isinstance(data, UploadedFile) else None
 
 
+@extend_schema_serializer(component_name="Submission", examples=examples.SUBMISSION_SENT)
 class SubmissionRequestSerializer(serializers.Serializer):
     """A photograph and whose eye it shows."""
 
@@ -119,6 +122,7 @@ class DiagnosisLinksSerializer(serializers.Serializer):
     reviews = serializers.URLField()
 
 
+@extend_schema_serializer(examples=examples.DIAGNOSIS)
 class DiagnosisSerializer(serializers.Serializer):
     """One analysis of one photograph: the job, then its result."""
 

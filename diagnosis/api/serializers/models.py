@@ -1,6 +1,9 @@
 """Model bundles."""
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
+
+from diagnosis.api import examples
 
 
 class BundleSerializer(serializers.Serializer):
@@ -13,6 +16,7 @@ class BundleSerializer(serializers.Serializer):
     card = serializers.CharField(help_text="The model card, Markdown.")
 
 
+@extend_schema_serializer(examples=examples.MODELS)
 class BundlePageSerializer(serializers.Serializer):
     """All models in use; there is never a second page."""
 

@@ -3,13 +3,15 @@
 from typing import Any
 
 from django.urls import reverse
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
+from diagnosis.api import examples
 from diagnosis.api.serializers import links
 from diagnosis.models import Patient, Sex
 
 
+@extend_schema_serializer(component_name="Patient", examples=examples.PATIENT_SENT)
 class PatientRequestSerializer(serializers.Serializer):
     """Fields that a client may set; ``services.patients`` has the last word on them."""
 
@@ -27,6 +29,7 @@ class PatientLinksSerializer(serializers.Serializer):
     diagnoses = serializers.URLField()
 
 
+@extend_schema_serializer(examples=examples.PATIENT)
 class PatientSerializer(serializers.ModelSerializer):
     """A patient of the caller's clinic."""
 

@@ -1,10 +1,13 @@
 """Reviews."""
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
+from diagnosis.api import examples
 from diagnosis.models import DiseaseClass, Review, Verdict
 
 
+@extend_schema_serializer(component_name="Review", examples=examples.REVIEW_SENT)
 class ReviewRequestSerializer(serializers.Serializer):
     """The clinician's word; ``services.reviews`` checks that it fits the result."""
 
@@ -28,6 +31,7 @@ class ReviewerSerializer(serializers.Serializer):
     name = serializers.CharField(source="*")
 
 
+@extend_schema_serializer(examples=examples.REVIEW)
 class ReviewSerializer(serializers.ModelSerializer):
     """A signed review; the newest one counts, the others were superseded."""
 

@@ -1,12 +1,15 @@
 """API tokens."""
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from diagnosis.access import Capability
+from diagnosis.api import examples
 from diagnosis.models import ApiToken, Role
 from diagnosis.services.tokens import MAX_DAYS
 
 
+@extend_schema_serializer(component_name="Token", examples=examples.TOKEN_SENT)
 class TokenRequestSerializer(serializers.Serializer):
     """A token to be made; ``services.tokens`` has the last word on its scopes."""
 
@@ -24,6 +27,7 @@ class TokenRequestSerializer(serializers.Serializer):
     )
 
 
+@extend_schema_serializer(examples=examples.TOKEN)
 class TokenSerializer(serializers.ModelSerializer):
     """A token, without its secret."""
 
@@ -49,6 +53,7 @@ class TokenSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
+@extend_schema_serializer(examples=examples.TOKEN_WITH_SECRET)
 class TokenWithSecretSerializer(TokenSerializer):
     """A new token; its secret is shown this once."""
 

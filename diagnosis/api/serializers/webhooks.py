@@ -3,13 +3,15 @@
 from typing import Any
 
 from django.urls import reverse
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
+from diagnosis.api import examples
 from diagnosis.models import DeliveryStatus, EventType, Webhook, WebhookDelivery
 from diagnosis.models.webhooks import SUBSCRIBABLE
 
 
+@extend_schema_serializer(component_name="Webhook", examples=examples.WEBHOOK_SENT)
 class WebhookRequestSerializer(serializers.Serializer):
     """Fields that a client may set; ``services.webhooks`` has the last word on them."""
 
@@ -26,6 +28,7 @@ class WebhookRequestSerializer(serializers.Serializer):
     description = serializers.CharField(max_length=200, required=False, allow_blank=True)
 
 
+@extend_schema_serializer(component_name="WebhookChange", examples=examples.WEBHOOK_CHANGE_SENT)
 class WebhookChangeRequestSerializer(WebhookRequestSerializer):
     """Fields that a client may change."""
 
@@ -39,6 +42,7 @@ class WebhookLinksSerializer(serializers.Serializer):
     deliveries = serializers.URLField()
 
 
+@extend_schema_serializer(examples=examples.WEBHOOK)
 class WebhookSerializer(serializers.ModelSerializer):
     """A webhook of the caller's clinic, without its secret."""
 
@@ -74,6 +78,7 @@ class WebhookSerializer(serializers.ModelSerializer):
         }
 
 
+@extend_schema_serializer(examples=examples.WEBHOOK_WITH_SECRET)
 class WebhookWithSecretSerializer(WebhookSerializer):
     """A webhook with its secret, shown this once."""
 
@@ -97,6 +102,7 @@ class MessageDataSerializer(serializers.Serializer):
     review = serializers.UUIDField(required=False, help_text="With `review.signed`.")
 
 
+@extend_schema_serializer(examples=examples.MESSAGE_SENT)
 class MessageSerializer(serializers.Serializer):
     """What a receiver is sent."""
 
@@ -120,6 +126,7 @@ class AttemptSerializer(serializers.Serializer):
     )
 
 
+@extend_schema_serializer(examples=examples.DELIVERY)
 class DeliverySerializer(serializers.ModelSerializer):
     """An event on its way to a webhook."""
 
@@ -171,6 +178,7 @@ class EchoedMessageSerializer(serializers.Serializer):
         return True
 
 
+@extend_schema_serializer(examples=examples.ECHOES)
 class EchoPageSerializer(serializers.Serializer):
     """What the echo took within the last hour; there is never a second page."""
 
@@ -179,6 +187,7 @@ class EchoPageSerializer(serializers.Serializer):
     results = EchoedMessageSerializer(many=True)
 
 
+@extend_schema_serializer(examples=examples.ECHO_TAKEN)
 class EchoAnswerSerializer(serializers.Serializer):
     """The echo took a message."""
 

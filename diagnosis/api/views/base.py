@@ -15,6 +15,7 @@ from rest_framework.response import Response
 
 from diagnosis import audit
 from diagnosis.access import Capability
+from diagnosis.api import deprecation
 from diagnosis.api.errors import problem_response
 from diagnosis.api.parsers import StrictJSONParser
 from diagnosis.errors import NotFoundError
@@ -65,6 +66,13 @@ class ApiView(GenericAPIView):
         if request.user is not None:
             self.find_subject()
         self.check_permissions(request)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Say so on every answer, refusals included, when the operation is deprecated."""
+        finalized = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in deprecation.headers_of(self, request.method).items():
+            finalized[name] = value
+        return finalized
 
     def find_subject(self) -> None:
         """Look up the record that the address names.

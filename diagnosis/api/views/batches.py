@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpResponseNotModified
 from django.utils.translation import gettext as _
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
@@ -27,16 +27,6 @@ from diagnosis.services import batches, intake
 
 MAX_ITEMS = 40
 FIELDS = ("patient", "mrn", "laterality", "captured_at", "device", "external_id", "allow_duplicate")
-_EXAMPLE = OpenApiExample(
-    "both eyes",
-    value={
-        "image": ["(file)", "(file)"],
-        "mode": "segment_classify",
-        "items": '[{"mrn": "MRN-00017", "laterality": "R"}, {"mrn": "MRN-00017", "laterality": "L"}]',
-    },
-    request_only=True,
-    media_type="multipart/form-data",
-)
 _HEADERS = [
     OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[202], description="The batch."),
     OpenApiParameter(
@@ -58,7 +48,6 @@ class BatchListView(ApiView):
         tags=["batches"],
         request={"multipart/form-data": BatchRequestSerializer},
         parameters=[schema.IDEMPOTENCY_KEY, *_HEADERS],
-        examples=[_EXAMPLE],
         responses={
             202: BatchSerializer,
             **schema.problems(

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from diagnosis import audit
 from diagnosis.access import Capability
-from diagnosis.api import conditional, schema
+from diagnosis.api import conditional, examples, schema
 from diagnosis.api.filters import DiagnosisFilterSet
 from diagnosis.api.serializers import links
 from diagnosis.api.serializers.diagnoses import DiagnosisSerializer
@@ -39,7 +39,7 @@ class DiagnosisListView(ApiView):
         operation_id="list_diagnoses",
         summary="Search diagnoses",
         tags=["diagnoses"],
-        responses={200: DiagnosisSerializer(many=True), **schema.problems(400)},
+        responses={**schema.page_of(DiagnosisSerializer), **schema.problems(400)},
     )
     def get(self, request: Request) -> Response:
         """Diagnoses of your clinic, newest first."""
@@ -81,6 +81,7 @@ class DiagnosisCancelView(DiagnosisSubjectView):
         tags=["diagnoses"],
         request=None,
         parameters=schema.accepted_headers()[:1],
+        examples=examples.CANCELLED,
         responses={202: DiagnosisSerializer, **schema.problems(404, 409)},
     )
     def post(self, request: Request, diagnosis_id: str) -> Response:

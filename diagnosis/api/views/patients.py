@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from django.db import transaction
 from django.http import HttpResponseNotModified
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -17,18 +17,6 @@ from diagnosis.api.serializers.patients import PatientRequestSerializer, Patient
 from diagnosis.api.views.base import ApiView, PatientSubjectView, found
 from diagnosis.models import Patient
 from diagnosis.services import patients
-
-_REQUEST_EXAMPLE = OpenApiExample(
-    "patient",
-    value={
-        "mrn": "MRN-00017",
-        "given_name": "Ada",
-        "family_name": "Example",
-        "birth_date": "1961-03-14",
-        "sex": "female",
-    },
-    request_only=True,
-)
 
 
 class PatientListView(ApiView):
@@ -46,7 +34,7 @@ class PatientListView(ApiView):
         operation_id="list_patients",
         summary="Search patients",
         tags=["patients"],
-        responses={200: PatientSerializer(many=True), **schema.problems(400)},
+        responses={**schema.page_of(PatientSerializer), **schema.problems(400)},
     )
     def get(self, request: Request) -> Response:
         """Patients of your clinic, newest first."""
@@ -57,7 +45,6 @@ class PatientListView(ApiView):
         summary="Register a patient",
         tags=["patients"],
         request=PatientRequestSerializer,
-        examples=[_REQUEST_EXAMPLE],
         parameters=[
             OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201], description="The patient."),
             *schema.etag(201),

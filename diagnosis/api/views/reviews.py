@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -31,7 +31,7 @@ class ReviewListView(DiagnosisSubjectView):
         operation_id="list_reviews",
         summary="Read the reviews of a diagnosis",
         tags=["reviews"],
-        responses={200: ReviewSerializer(many=True), **schema.problems(400, 404)},
+        responses={**schema.page_of(ReviewSerializer), **schema.problems(400, 404)},
     )
     def get(self, request: Request, diagnosis_id: str) -> Response:
         """The signed reviews, the one that counts first."""
@@ -42,14 +42,6 @@ class ReviewListView(DiagnosisSubjectView):
         summary="Sign a review",
         tags=["reviews"],
         request=ReviewRequestSerializer,
-        examples=[
-            OpenApiExample("agree", value={"verdict": "agree"}, request_only=True),
-            OpenApiExample(
-                "change",
-                value={"verdict": "change", "label": "Normal", "reason": "The disc is large but healthy."},
-                request_only=True,
-            ),
-        ],
         responses={201: ReviewSerializer, **schema.problems(400, 404, 409, 413, 415)},
     )
     def post(self, request: Request, diagnosis_id: str) -> Response:

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext as _
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import APIException
 from rest_framework.parsers import BaseParser, FormParser
 from rest_framework.request import Request
@@ -56,18 +56,11 @@ _RESPONSES: dict[Any, Any] = {
         },
     ),
 }
-_EXAMPLE = OpenApiExample(
-    "photograph",
-    value={"image": "(the file)", "mrn": "MRN-00017", "laterality": "R", "external_id": "order-4711"},
-    request_only=True,
-    media_type="multipart/form-data",
-)
 _DOCUMENTED: dict[str, Any] = {
     "tags": ["diagnoses"],
     "request": {"multipart/form-data": SubmissionRequestSerializer},
     "parameters": [schema.IDEMPOTENCY_KEY, *schema.accepted_headers()],
     "responses": _RESPONSES,
-    "examples": [_EXAMPLE],
 }
 
 

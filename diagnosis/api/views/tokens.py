@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from django.utils.translation import gettext as _
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -14,17 +14,6 @@ from diagnosis.api.views.base import ApiView, found
 from diagnosis.errors import InvalidInputError
 from diagnosis.models import ApiToken, User
 from diagnosis.services import tokens
-
-_EXAMPLE = OpenApiExample(
-    "records system",
-    value={
-        "username": "ehr",
-        "name": "Records system",
-        "scopes": ["patients:read", "diagnoses:read", "diagnoses:write"],
-        "days": 365,
-    },
-    request_only=True,
-)
 
 
 class TokenListView(ApiView):
@@ -42,7 +31,7 @@ class TokenListView(ApiView):
         operation_id="list_tokens",
         summary="List tokens",
         tags=["tokens"],
-        responses={200: TokenSerializer(many=True), **schema.problems(400)},
+        responses={**schema.page_of(TokenSerializer), **schema.problems(400)},
     )
     def get(self, request: Request) -> Response:
         """Tokens of your clinic's users, newest first, with their end and last use; never with their secrets."""
@@ -53,7 +42,6 @@ class TokenListView(ApiView):
         summary="Issue a token",
         tags=["tokens"],
         request=TokenRequestSerializer,
-        examples=[_EXAMPLE],
         responses={201: TokenWithSecretSerializer, **schema.problems(400, 413, 415)},
     )
     def post(self, request: Request) -> Response:

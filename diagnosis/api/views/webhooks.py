@@ -16,7 +16,7 @@ from rest_framework.response import Response
 
 from diagnosis import audit
 from diagnosis.access import Capability
-from diagnosis.api import conditional, schema
+from diagnosis.api import conditional, examples, schema
 from diagnosis.api.serializers.webhooks import (
     DeliverySerializer,
     EchoAnswerSerializer,
@@ -35,24 +35,6 @@ from diagnosis.services import webhooks
 from diagnosis.webhooks import echo
 
 SHOWN_ECHOES = 20
-_REQUEST_EXAMPLE = OpenApiExample(
-    "webhook",
-    value={
-        "url": "https://ehr.example.org/hooks/retina",
-        "events": ["diagnosis.succeeded", "diagnosis.failed", "diagnosis.ungradable", "review.signed"],
-        "description": "Results into the records system",
-    },
-    request_only=True,
-)
-_MESSAGE = {
-    "id": "0b0e3c1e-8f0f-4a55-9d3a-4f2a4f1f7d10",
-    "type": "diagnosis.succeeded",
-    "created_at": "2026-03-01T09:30:00.000000Z",
-    "data": {
-        "diagnosis": "6f1c2a34-9a52-4c1b-8a1e-0c2b7b0f9d21",
-        "url": "/api/v1/diagnoses/6f1c2a34-9a52-4c1b-8a1e-0c2b7b0f9d21/",
-    },
-}
 _LOCATION = OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201], description="The webhook.")
 
 
@@ -101,7 +83,7 @@ class WebhookListView(WebhookSubjectView):
         operation_id="list_webhooks",
         summary="List webhooks",
         tags=["webhooks"],
-        responses={200: WebhookSerializer(many=True), **schema.problems(400)},
+        responses={**schema.page_of(WebhookSerializer), **schema.problems(400)},
     )
     def get(self, request: Request) -> Response:
         """Webhooks of your clinic, newest first; never with their secrets."""
@@ -112,7 +94,6 @@ class WebhookListView(WebhookSubjectView):
         summary="Subscribe to events",
         tags=["webhooks"],
         request=WebhookRequestSerializer,
-        examples=[_REQUEST_EXAMPLE],
         parameters=[_LOCATION],
         responses={
             201: WebhookWithSecretSerializer,
@@ -231,7 +212,7 @@ class DeliveryListView(WebhookSubjectView):
         operation_id="list_webhook_deliveries",
         summary="Follow the deliveries of a webhook",
         tags=["webhooks"],
-        responses={200: DeliverySerializer(many=True), **schema.problems(400, 404)},
+        responses={**schema.page_of(DeliverySerializer), **schema.problems(400, 404)},
     )
     def get(self, request: Request, webhook_id: str) -> Response:
         """Events sent to this webhook within the last 30 days, newest first, each with its attempts."""
@@ -304,7 +285,6 @@ class WebhookEchoView(ApiView):
             OpenApiParameter("Webhook-Timestamp", str, OpenApiParameter.HEADER),
             OpenApiParameter("Webhook-Signature", str, OpenApiParameter.HEADER),
         ],
-        examples=[OpenApiExample("message", value=_MESSAGE, request_only=True)],
         responses={
             200: EchoAnswerSerializer,
             **schema.problems(400, 413, 415, examples={403: ["signature_invalid"]}),
@@ -345,10 +325,10 @@ def _signature_invalid() -> DiagnosisError:
 def _described(event_type: EventType, meaning: str) -> OpenApiWebhook:
     name = str(event_type.value)
     data = {
-        **_MESSAGE["data"],
-        **({"review": "f7f1f6c0-3c0e-4a59-8f3c-2b1d8f1a9e77"} if name.startswith("review.") else {}),
+        **examples.MESSAGE["data"],
+        **({"review": examples.REVIEW_ID} if name.startswith("review.") else {}),
     }
-    value = {**_MESSAGE, "type": name, "data": {} if event_type == EventType.PING else data}
+    value = {**examples.MESSAGE, "type": name, "data": {} if event_type == EventType.PING else data}
     return OpenApiWebhook(
         name=name,
         decorator=extend_schema(
