@@ -15,4 +15,5 @@ COMMANDS: dict[str, str] = {
     "superresolve": "ml.commands.superresolve",
     "train-dcgan": "ml.commands.train_dcgan",
     "oversample": "ml.commands.oversample",
+    "compare-preprocessing": "ml.commands.compare_preprocessing",
 }
