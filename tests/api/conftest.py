@@ -1,12 +1,15 @@
 """Clients of the REST API, each with a token of its own."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from diagnosis import inference
-from diagnosis.models import Clinic, Patient, Role
+from diagnosis.models import Clinic, Diagnosis, Patient, Role
+from diagnosis.services import execution
 from tests import factories
 from tests.api.client import ApiUser
 
@@ -68,3 +71,25 @@ def models_present(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand in for the model bundles."""
     shown = [{**bundle, "metrics": {"macro_auc": 0.9}, "card": "# Card"} for bundle in factories.BUNDLES]
     monkeypatch.setattr(inference, "bundles", lambda: shown)
+
+
+@pytest.fixture
+def worker(transactional_db: None, accepted_photograph: None, rung: list[str]) -> Iterator[None]:
+    """A worker in a thread that claims what waits, and finds the same in every photograph."""
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            while not stop.wait(0.1):
+                for diagnosis_id in list(Diagnosis.objects.active().values_list("pk", flat=True)):
+                    claimed = execution.claim(diagnosis_id)
+                    if claimed is not None:
+                        execution.complete(claimed, factories.fake_findings(mode=claimed.mode))
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=work, name="worker")
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
