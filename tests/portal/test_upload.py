@@ -63,6 +63,19 @@ def test_the_fragment_coaches_at_once_and_polls(
     assert "X-Status-Poll" in text
 
 
+def test_a_photograph_that_is_there_already_is_said_to_be_analysed_again(signed_in: Client, patient: Patient) -> None:
+    send(signed_in, patient)
+    first = Diagnosis.objects.get()
+
+    fragment = send(signed_in, patient, headers=HTMX).content.decode()
+    page = signed_in.get(send(signed_in, patient)["Location"]).content.decode()
+
+    assert "It is not stored twice, only analysed again." in fragment
+    assert reverse("portal:diagnosis", args=[first.pk]) in fragment
+    assert "It is not stored twice, only analysed again." in page
+    assert FundusImage.objects.count() == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

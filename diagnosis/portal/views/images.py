@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from diagnosis import access, blinding
 from diagnosis.access import Capability
 from diagnosis.errors import DiagnosisError, ImageOfAnotherPatientError
-from diagnosis.models import Patient
+from diagnosis.models import Diagnosis, Patient
 from diagnosis.portal import wording
 from diagnosis.portal.forms import UploadForm, now_for_input
 from diagnosis.portal.views.base import PortalRequest, PortalView
@@ -59,14 +59,20 @@ class ImageUploadView(PortalView):
     def _accepted(self, request: PortalRequest, submission: Submission) -> HttpResponse:
         diagnosis = submission.diagnosis
         blinding.veil([diagnosis], user=request.user)
+        earlier = Diagnosis.objects.filter(image_id=diagnosis.image_id).exclude(pk=diagnosis.pk).first()
         if request.htmx:
             context = {
                 "diagnosis": diagnosis,
+                "earlier": earlier,
                 "statement": wording.describe(diagnosis),
                 "reasons": wording.quality_reasons(diagnosis.image.quality),
             }
             return render(request, "portal/_upload_accepted.html", context, status=201)
-        messages.success(request, _("The photograph is stored and its analysis has been queued."))
+        stored = _("The photograph is stored and its analysis has been queued.")
+        known = _(
+            "This photograph was uploaded before for the same patient. It is not stored twice, only analysed again."
+        )
+        messages.success(request, known if earlier else stored)
         return redirect("portal:diagnosis", diagnosis.pk)
 
     def _refused(

@@ -34,6 +34,21 @@
     return right ? "R" : "L";
   };
 
+  /* Laterality (0020,0060) or Image Laterality (0020,0062) near the start of a DICOM file; only a suggestion too. */
+  const dicomEye = async (file) => {
+    const bytes = new Uint8Array(await file.slice(0, 65536).arrayBuffer());
+    const is = (at, ...expected) => expected.every((value, index) => bytes[at + index] === value);
+    if (!is(128, 0x44, 0x49, 0x43, 0x4d)) return null;
+    for (let at = 132; at + 10 < bytes.length; at += 1) {
+      if (!is(at, 0x20, 0x00, 0x60, 0x00) && !is(at, 0x20, 0x00, 0x62, 0x00)) continue;
+      const isExplicit = is(at + 4, 0x43, 0x53, 0x02, 0x00);
+      if (!isExplicit && !is(at + 4, 0x02, 0x00, 0x00, 0x00)) continue;
+      const value = String.fromCharCode(bytes[at + 8]);
+      if (value === "R" || value === "L") return value;
+    }
+    return null;
+  };
+
   const waiting = () => [...cards].filter((card) => !card.isSent);
   const refresh = () => {
     sendButton.disabled = waiting().length === 0;
@@ -86,13 +101,22 @@
       preview.src = card.url;
       preview.addEventListener("error", () => preview.removeAttribute("src"), { once: true });
     }
-    const guess = guessEye(file.name);
-    if (guess) {
+    const suggest = (eye, sentence) => {
+      if (!eye || eyeOf(card)) return;
       const suggestion = part("suggestion");
-      suggestion.textContent = guess === "R" ? text("SuggestR") : text("SuggestL");
+      suggestion.textContent = sentence;
       suggestion.hidden = false;
-      card.radios.find((radio) => radio.value === guess).closest(".choice").classList.add("suggested");
-    }
+      card.radios.forEach((radio) => radio.closest(".choice").classList.toggle("suggested", radio.value === eye));
+    };
+    const named = guessEye(file.name);
+    suggest(named, named === "R" ? text("SuggestR") : text("SuggestL"));
+    // What the file says of itself stands before its name.
+    dicomEye(file).then(
+      (eye) => suggest(eye, eye === "R" ? text("DicomR") : text("DicomL")),
+      () => {
+        /* A file that cannot be read is refused when it is sent. */
+      },
+    );
     card.remove.addEventListener("click", () => drop(card));
     list.append(element);
     cards.add(card);
@@ -116,7 +140,15 @@
     return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20)}`;
   };
   const take = (files) => {
-    [...files].forEach(addCard);
+    const known = (file) =>
+      [...cards].some(
+        (card) =>
+          card.file.name === file.name && card.file.size === file.size && card.file.lastModified === file.lastModified,
+      );
+    const chosen = [...files];
+    const fresh = chosen.filter((file) => !known(file));
+    fresh.forEach(addCard);
+    summary.textContent = fresh.length < chosen.length ? text("ChosenTwice") : "";
     input.value = "";
     refresh();
   };
