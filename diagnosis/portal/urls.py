@@ -7,6 +7,7 @@ from diagnosis.portal.views import (
     accounts,
     clinics,
     comparisons,
+    dashboard,
     developers,
     diagnoses,
     images,
@@ -24,6 +25,7 @@ from diagnosis.portal.views import (
 _portal = [
     path("", worklist.WorklistView.as_view(), name="home"),
     path("search/", worklist.SearchView.as_view(), name="search"),
+    path("dashboard/", dashboard.DashboardView.as_view(), name="dashboard"),
     path("patients/", patients.PatientListView.as_view(), name="patients"),
     path("patients/new/", patients.PatientRegisterView.as_view(), name="patient_register"),
     path("patients/<uuid:patient_id>/", patients.PatientDetailView.as_view(), name="patient"),

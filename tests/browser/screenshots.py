@@ -54,6 +54,8 @@ def _shoot(page: Page, options: argparse.Namespace, *, suffix: str) -> None:
     if compare.count():
         _follow(page, options, compare)
         page.screenshot(path=options.out / f"compare-{suffix}.png", full_page=True)
+    page.goto(f"{options.address}/dashboard/?period=year")
+    page.screenshot(path=options.out / f"dashboard-{suffix}.png", full_page=True)
     page.goto(f"{options.address}/patients/")
     _follow(page, options, page.locator("main a[href*='/patients/']:not([href$='/new/'])").first)
     page.screenshot(path=options.out / f"patient-{suffix}.png", full_page=True)
