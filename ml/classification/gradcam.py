@@ -38,7 +38,10 @@ def heatmap(
     pasted = paste_square(np.maximum(raw, 0), fov, shape=shape)
     strongest = float(pasted.max())
     # The maximum may lie on the black corners of the crop, which are not part of the photograph's eye.
-    return np.zeros(shape, dtype=np.float32) if strongest <= 0 else np.clip(pasted / strongest, 0, 1)
+    if strongest <= 0:
+        return np.zeros(shape, dtype=np.float32)
+    pasted /= strongest
+    return np.clip(pasted, 0, 1, out=pasted)
 
 
 def closed_form_class_maps(feature_maps: NDArray[np.floating[Any]], kernel: NDArray[np.floating[Any]]) -> NDArray[Any]:

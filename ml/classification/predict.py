@@ -11,6 +11,7 @@ from ml.classification.calibration import softmax
 from ml.classification.gradcam import closed_form_class_maps
 from ml.contracts import FieldOfView
 from ml.errors import BundleError
+from ml.imaging.bands import bands
 from ml.imaging.fov import crop_square
 
 if TYPE_CHECKING:
@@ -102,10 +103,12 @@ def vessel_map_pixels(vessel_probability: NDArray[np.float32]) -> NDArray[np.uin
         vessel_probability: (H, W) float32 in [0, 1], 0 outside the field of view.
 
     Returns:
-        (H, W, 3) uint8, probability x 255 in all three channels.
+        (H, W, 3) uint8, probability x 255 in all three channels, which share their memory and cannot be written.
     """
-    grey = np.rint(np.clip(vessel_probability, 0, 1) * 255).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
+    grey = np.empty(vessel_probability.shape, dtype=np.uint8)
+    for band in bands(len(grey)):
+        grey[band] = np.rint(np.clip(vessel_probability[band], 0, 1) * 255)
+    return np.broadcast_to(grey[..., None], (*grey.shape, 3))
 
 
 def check_network(bundle: Bundle) -> None:

@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from ml.contracts import Box, FieldOfView
 from ml.errors import UngradableImageError
+from ml.imaging.bands import bands
 
 SEARCH_SIDE = 512
 MIN_SHARE_OF_FRAME = 0.1
@@ -79,11 +80,11 @@ def crop_square(image: NDArray[np.uint8], fov: FieldOfView, *, side: int) -> NDA
     """
     box = fov.box
     region = (slice(box.top, box.bottom), slice(box.left, box.right))
-    crop = np.where(fov.mask[region][..., None], image[region], 0).astype(np.uint8)
     longest = max(box.height, box.width)
     square = np.zeros((longest, longest, 3), dtype=np.uint8)
     top, left = (longest - box.height) // 2, (longest - box.width) // 2
-    square[top : top + box.height, left : left + box.width] = crop
+    crop = square[top : top + box.height, left : left + box.width]
+    np.copyto(crop, image[region], where=fov.mask[region][..., None])
     resampling = Image.Resampling.BOX if longest > 2 * side else Image.Resampling.BICUBIC
     return np.asarray(Image.fromarray(square).resize((side, side), resampling))
 
@@ -101,11 +102,12 @@ def paste_square(values: NDArray[np.float32], fov: FieldOfView, *, shape: tuple[
     """
     box = fov.box
     longest = max(box.height, box.width)
-    square = np.asarray(
-        Image.fromarray(values.astype(np.float32)).resize((longest, longest), Image.Resampling.BILINEAR)
-    )
+    square = Image.fromarray(values.astype(np.float32)).resize((longest, longest), Image.Resampling.BILINEAR)
     top, left = (longest - box.height) // 2, (longest - box.width) // 2
     full = np.zeros(shape, dtype=np.float32)
-    full[box.top : box.bottom, box.left : box.right] = square[top : top + box.height, left : left + box.width]
+    region = full[box.top : box.bottom, box.left : box.right]
+    for band in bands(box.height):
+        rows = square.crop((left, top + band.start, left + box.width, top + band.stop))
+        region[band] = np.asarray(rows)
     full[~fov.mask] = 0.0
     return full

@@ -15,6 +15,7 @@ from PIL import Image
 from ml.contracts import DicomAttributes, FundusImage, SourceFormat
 from ml.errors import UnreadableImageError
 from ml.imaging import headers
+from ml.imaging.bands import to_array
 
 MAX_FILE_BYTES = 25_000_000
 MAX_PIXELS = 40_000_000
@@ -233,9 +234,12 @@ def _fundus_image(
     jpeg: bytes, *, began: float, source_format: SourceFormat, dicom: DicomAttributes | None
 ) -> FundusImage:
     try:
-        pixels = np.asarray(Image.open(io.BytesIO(jpeg), formats=("JPEG",)).convert("RGB"))
+        picture = Image.open(io.BytesIO(jpeg), formats=("JPEG",))
+        picture.load()
+        pixels = to_array(picture if picture.mode == "RGB" else picture.convert("RGB"))
     except DECODER_ERRORS as error:
         raise headers.undecodable() from error
+    pixels.flags.writeable = False
     digest = hashlib.sha256(jpeg).hexdigest()
     return FundusImage(
         pixels=pixels,

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ml.imaging.bands import bands, scaled
+
 # Lossless either way; level 1 writes a 12-megapixel map five times faster than level 6.
 _PNG_LEVEL = 1
 _VESSEL_COLOUR = (0, 255, 170)
@@ -35,7 +37,7 @@ HEAT_COLOURS = _colour_table(_HEAT_ANCHORS)
 
 def vessel_map(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Turn vessel probability (H, W) in [0, 1] into 8-bit grey: probability x 255, rounded."""
-    return (probability * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    return scaled(probability, 255, np.uint8)
 
 
 def vessel_map_png(probability: NDArray[np.float32]) -> bytes:
@@ -58,7 +60,7 @@ def vessel_overlay_png(pixels: NDArray[np.uint8], probability: NDArray[np.float3
     Returns:
         RGB PNG at the photograph's size.
     """
-    opacity = (probability * np.float32(255 * _VESSEL_OPACITY) + np.float32(0.5)).astype(np.uint8)
+    opacity = scaled(probability, 255 * _VESSEL_OPACITY, np.uint8)
     picture = Image.fromarray(pixels)
     picture.paste(_VESSEL_COLOUR, mask=Image.fromarray(opacity))
     return _png(picture)
@@ -66,7 +68,7 @@ def vessel_overlay_png(pixels: NDArray[np.uint8], probability: NDArray[np.float3
 
 def heatmap_png(heatmap: NDArray[np.float32]) -> bytes:
     """Encode a heat map (H, W) in [0, 1] as 16-bit grey PNG: value x 65535, rounded."""
-    return _png(Image.fromarray((heatmap * np.float32(65535) + np.float32(0.5)).astype(np.uint16)))
+    return _png(Image.fromarray(scaled(heatmap, 65535, np.uint16)))
 
 
 def heatmap_overlay_png(pixels: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> bytes:
@@ -79,12 +81,13 @@ def heatmap_overlay_png(pixels: NDArray[np.uint8], heatmap: NDArray[np.float32])
     Returns:
         RGB PNG at the photograph's size.
     """
-    level = (heatmap * np.float32(255) + np.float32(0.5)).astype(np.uint8)
-    colours = Image.fromarray(level).convert("P")
-    colours.putpalette(HEAT_COLOURS.tobytes())
-    opacity = Image.fromarray(level).point([round(step * _HEAT_OPACITY) for step in range(256)])
+    opacities = [round(step * _HEAT_OPACITY) for step in range(256)]
     picture = Image.fromarray(pixels)
-    picture.paste(colours.convert("RGB"), mask=opacity)
+    for band in bands(len(heatmap)):
+        level = Image.fromarray(scaled(heatmap[band], 255, np.uint8))
+        colours = level.convert("P")
+        colours.putpalette(HEAT_COLOURS.tobytes())
+        picture.paste(colours.convert("RGB"), (0, band.start), mask=level.point(opacities))
     return _png(picture)
 
 

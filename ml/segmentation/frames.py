@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ml.contracts import Box, FieldOfView
+from ml.imaging.bands import to_array
 
 # Added to each channel's deviation so that an almost flat channel (blue, in most cameras)
 # is not blown up to noise; 8-bit units.
@@ -49,8 +50,11 @@ def resize(values: NDArray, size: tuple[int, int]) -> NDArray:
     """
     if values.shape[:2] == size:
         return values
-    picture = Image.fromarray(values)
-    return np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR, reducing_gap=REDUCING_GAP))
+    return to_array(_resized(values, size))
+
+
+def _resized(values: NDArray, size: tuple[int, int]) -> Image.Image:
+    return Image.fromarray(values).resize(size[::-1], Image.Resampling.BILINEAR, reducing_gap=REDUCING_GAP)
 
 
 def cut_frame(pixels: NDArray[np.uint8], fov: FieldOfView, *, diameter: int) -> Frame:
@@ -106,6 +110,11 @@ def paste(values: NDArray[np.float32], fov: FieldOfView) -> NDArray[np.float32]:
     """
     box = fov.box
     full = np.zeros(fov.mask.shape, dtype=np.float32)
-    full[box.top : box.bottom, box.left : box.right] = resize(values, (box.height, box.width))
+    size = (box.height, box.width)
+    region = full[box.top : box.bottom, box.left : box.right]
+    if values.shape == size:
+        region[...] = values
+    else:
+        to_array(_resized(values, size), out=region)
     full[~fov.mask] = 0.0
     return np.clip(full, 0.0, 1.0, out=full)

@@ -4,11 +4,16 @@ U-Net: arXiv:1505.04597. A second U-Net that refines the first one's answer: Gal
 "State-of-the-art retinal vessel segmentation with minimalistic models", Sci. Rep. 12, 2022.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+STRIP_ROWS = 128
+# How far two 3 by 3 convolutions look.
+HALO_ROWS = 2
 PROTOTYPE_CHANNELS = (64, 128, 256, 512, 1024)
 
 
@@ -51,7 +56,8 @@ class DoubleConvolution(nn.Module):
         inner = self.activation(self.first_norm(self.first(features)))
         inner = self.second_norm(self.second(inner))
         if self.shortcut is not None:
-            inner = inner + self.shortcut(features)
+            # In place: one copy of the features less at the widest point.
+            inner += self.shortcut(features)
         return self.activation(inner)
 
 
@@ -75,13 +81,47 @@ class UNet(nn.Module):
         skips: list[Tensor] = []
         features = images
         for level, block in enumerate(self.encoder):
-            features = block(self.pool(features) if level else features)
+            features = _apply(block, self.pool(features) if level else features)
             skips.append(features)
         skips.pop()
         for up, block in zip(self.upsample, self.decoder, strict=True):
-            features = block(torch.cat([up(features), skips.pop()], dim=1))
+            features = _apply(_Joined(up, block), features, skips.pop())
         logits: Tensor = self.head(features)
         return logits
+
+
+class _Joined:
+    """Raise deep features to the size of the skipped ones and let a pair of convolutions see both."""
+
+    def __init__(self, up: nn.Module, block: nn.Module) -> None:
+        self._up, self._block = up, block
+
+    def __call__(self, deep: Tensor, skipped: Tensor) -> Tensor:
+        joined = torch.cat([self._up(deep), skipped], dim=1)
+        return cast(Tensor, self._block(joined))
+
+
+def _apply(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """Return ``function(*inputs)``; in inference strip by strip, because the layers in between take most memory.
+
+    Args:
+        function: Two 3 by 3 convolutions at the size of the last input, nothing that looks further.
+        inputs: (B, C, h, w); the last has the result's size, the others that or half of it.
+    """
+    height = inputs[-1].shape[2]
+    if not torch.is_inference_mode_enabled() or height <= STRIP_ROWS:
+        return function(*inputs)
+    result: Tensor | None = None
+    for top in range(0, height, STRIP_ROWS):
+        bottom = min(top + STRIP_ROWS, height)
+        first, last = max(0, top - HALO_ROWS), min(height, bottom + HALO_ROWS)
+        seen = [values[:, :, first * values.shape[2] // height : last * values.shape[2] // height] for values in inputs]
+        strip = function(*seen)
+        if result is None:
+            size = (strip.shape[0], strip.shape[1], height, strip.shape[3])
+            result = torch.empty(size, dtype=strip.dtype, device=strip.device, memory_format=torch.channels_last)
+        result[:, :, top:bottom] = strip[:, :, top - first : bottom - first]
+    return cast(Tensor, result)
 
 
 class VesselNetwork(nn.Module):

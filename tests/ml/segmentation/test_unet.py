@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ml.segmentation.predict import fuse
-from ml.segmentation.unet import PROTOTYPE_CHANNELS, Architecture, VesselNetwork, count_parameters
+from ml.segmentation.unet import PROTOTYPE_CHANNELS, STRIP_ROWS, Architecture, VesselNetwork, count_parameters
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,18 @@ def test_fused_network_gives_the_same_answers(residual):
 def test_network_without_depth_or_stage_is_refused(channels, stages):
     with pytest.raises(ValueError, match="two levels and one stage"):
         VesselNetwork(Architecture(channels=channels, stages=stages))
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_inference_in_strips_answers_as_all_at_once(stages):
+    torch.manual_seed(5)
+    network = VesselNetwork(Architecture(channels=(4, 6, 8), stages=stages)).eval()
+    images = torch.randn(1, 3, 3 * STRIP_ROWS + 40, 64)
+
+    with torch.no_grad():
+        at_once = network(images)
+    with torch.inference_mode():
+        in_strips = network(images)
+
+    for expected, answer in zip(at_once, in_strips, strict=True):
+        assert torch.allclose(answer, expected, atol=1e-5)
