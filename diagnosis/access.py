@@ -25,6 +25,7 @@ class Capability(StrEnum):
     ARBITRATE_REVIEWS = "reviews:arbitrate"
     READ_MODELS = "models:read"
     READ_AUDIT = "audit:read"
+    EXPORT_RECORDS = "records:export"
     MANAGE_USERS = "users:manage"
     MANAGE_READING = "reading:manage"
     READ_WEBHOOKS = "webhooks:read"
@@ -51,6 +52,7 @@ CAPABILITIES: dict[str, frozenset[Capability]] = {
     | _WEBHOOKS
     | {
         Capability.READ_AUDIT,
+        Capability.EXPORT_RECORDS,
         Capability.MANAGE_USERS,
         Capability.ARBITRATE_REVIEWS,
         Capability.MANAGE_READING,

@@ -21,6 +21,7 @@ TABLE = {
     Capability.ARBITRATE_REVIEWS: ADMINS,
     Capability.READ_MODELS: EVERYBODY,
     Capability.READ_AUDIT: ADMINS,
+    Capability.EXPORT_RECORDS: ADMINS,
     Capability.MANAGE_USERS: ADMINS,
     Capability.MANAGE_READING: ADMINS,
     Capability.READ_WEBHOOKS: ADMINS | {Role.EHR_CLIENT},

@@ -10,6 +10,7 @@ from diagnosis.portal.views import (
     dashboard,
     developers,
     diagnoses,
+    exports,
     images,
     media,
     models,
@@ -25,6 +26,7 @@ from diagnosis.portal.views import (
 _portal = [
     path("", worklist.WorklistView.as_view(), name="home"),
     path("search/", worklist.SearchView.as_view(), name="search"),
+    path("export/", exports.WorklistExportView.as_view(), name="export"),
     path("dashboard/", dashboard.DashboardView.as_view(), name="dashboard"),
     path("patients/", patients.PatientListView.as_view(), name="patients"),
     path("patients/new/", patients.PatientRegisterView.as_view(), name="patient_register"),

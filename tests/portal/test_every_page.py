@@ -28,6 +28,7 @@ PEOPLE = [Role.TECHNICIAN, Role.CLINICIAN, Role.CLINIC_ADMIN, Role.PLATFORM_ADMI
 
 # Who may not open a page.
 WITHOUT = {
+    "export": {Role.TECHNICIAN, Role.CLINICIAN},
     "review_sign": {Role.TECHNICIAN},
     "review_grade": {Role.TECHNICIAN},
     "review_draft": {Role.TECHNICIAN},
