@@ -17,7 +17,7 @@ from diagnosis import audit, blinding
 from diagnosis.access import Capability
 from diagnosis.errors import DiagnosisError
 from diagnosis.models import Diagnosis, FundusImage, Laterality, Patient
-from diagnosis.portal import searches
+from diagnosis.portal import searches, trends
 from diagnosis.portal.forms import PatientForm
 from diagnosis.portal.views.base import PortalRequest, PortalView
 from diagnosis.portal.views.worklist import Row, found_patients, reviews_in_force, row_of
@@ -42,6 +42,16 @@ class Visit:
     day: date
     right: list[TimelineEntry] = field(default_factory=list)
     left: list[TimelineEntry] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[Row]:
+        """What was analysed, the right eye first."""
+        return [entry.row for entry in (*self.right, *self.left) if entry.row]
+
+    @property
+    def is_preliminary(self) -> bool:
+        """Whether any of it is not signed."""
+        return any(row.diagnosis.is_preliminary for row in self.rows)
 
 
 def timeline(images: Iterable[FundusImage]) -> list[Visit]:
@@ -168,4 +178,11 @@ class PatientDetailView(PortalView):
         images = list(patient.images.prefetch_related(newest_first).order_by("-created_at", "-id")[:TIMELINE_IMAGES])
         blinding.veil([diagnosis for image in images for diagnosis in image.newest_first], user=request.user)
         audit.record("patient.viewed", acting_user=request.user, subject=patient)
-        return render(request, "portal/patient.html", {"patient": patient, "visits": timeline(images)})
+        visits = timeline(images)
+        context = {
+            "patient": patient,
+            "visits": visits,
+            "trends": trends.trends(images),
+            "is_preliminary": any(visit.is_preliminary for visit in visits),
+        }
+        return render(request, "portal/patient.html", context)
