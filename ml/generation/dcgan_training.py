@@ -171,9 +171,8 @@ class _Run:
         self.discriminator = dcgan.build_discriminator(width=config.width).to(self.device)
         average = get_ema_multi_avg_fn(config.average_momentum)
         self.average = AveragedModel(self.generator, multi_avg_fn=average, use_buffers=False)
-        rates = {"lr": config.learning_rate, "betas": (0.5, 0.999)}
-        self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), **rates)
-        self.discriminator_optimizer = torch.optim.Adam(self.discriminator.parameters(), **rates)
+        self.generator_optimizer = _optimizer(self.generator, config)
+        self.discriminator_optimizer = _optimizer(self.discriminator, config)
         self.step = 0
         self.history: list[dict[str, float]] = []
 
@@ -233,6 +232,10 @@ class _Run:
         for name, part in self._parts().items():
             part.load_state_dict(stored[name])
         self.step, self.history = stored["step"], stored["history"]
+
+
+def _optimizer(network: torch.nn.Module, config: DcganConfig) -> torch.optim.Adam:
+    return torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=(0.5, 0.999))
 
 
 def _cross_entropy(logits: torch.Tensor, target: float) -> torch.Tensor:

@@ -154,7 +154,7 @@ def patches(
     side = config.patch
     targets = np.empty((config.batch_size, side, side, 3), dtype=np.uint8)
     for target in targets:
-        picture = pictures[rng.integers(len(pictures))]
+        picture = pictures[int(rng.integers(len(pictures)))]
         top, left = (int(rng.integers(length - side + 1)) for length in picture.shape[:2])
         patch = np.rot90(picture[top : top + side, left : left + side], int(rng.integers(4)))
         target[:] = patch[:, ::-1] if rng.random() < 0.5 else patch
