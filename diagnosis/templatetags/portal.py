@@ -1,5 +1,6 @@
 """Tags and filters of the portal's templates."""
 
+import math
 from datetime import date
 
 from django import template
@@ -48,7 +49,8 @@ def percent(probability: float | None) -> str:
         return _("< 1 %")
     if 0.995 <= probability < 1:
         return _("> 99 %")
-    return _("%(number)s %%") % {"number": number_format(probability * 100, decimal_pos=0)}
+    # Django's number_format cuts decimals off where it should round.
+    return _("%(number)s %%") % {"number": number_format(math.floor(probability * 100 + 0.5))}
 
 
 @register.filter
