@@ -44,7 +44,7 @@ _STILL_PX = 0.02
 _VESSEL = 0.5
 _LEAST_VESSEL_PIXELS = 300
 _LEAST_OVERLAP = 0.4
-USABLE_AGREEMENT = 0.65
+USABLE_AGREEMENT = 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
