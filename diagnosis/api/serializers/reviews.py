@@ -5,6 +5,7 @@ from rest_framework import serializers
 
 from diagnosis.api import examples
 from diagnosis.models import DiseaseClass, Review, Verdict
+from diagnosis.readings import Reading
 
 
 @extend_schema_serializer(component_name="Review", examples=examples.REVIEW_SENT)
@@ -19,9 +20,13 @@ class ReviewRequestSerializer(serializers.Serializer):
         help_text="The clinician's class, with `change`.",
     )
     reason = serializers.CharField(
-        max_length=500, required=False, allow_blank=True, help_text="Why the finding is changed."
+        max_length=500, required=False, allow_blank=True, help_text="Why the finding is changed or cannot be graded."
     )
     note = serializers.CharField(max_length=4000, required=False, allow_blank=True)
+    asks_second = serializers.BooleanField(
+        required=False,
+        help_text="Another person shall read it too before the report is final. Of weight with the first review only.",
+    )
 
 
 class ReviewerSerializer(serializers.Serializer):
@@ -38,11 +43,26 @@ class ReviewSerializer(serializers.ModelSerializer):
     diagnosis = serializers.UUIDField(source="diagnosis_id")
     reviewer = ReviewerSerializer()
     label = serializers.ChoiceField(choices=DiseaseClass.choices, allow_null=True)
+    reading = serializers.ChoiceField(
+        choices=Reading.choices,
+        help_text="With second readers: which reading it is. While the report is preliminary, none of them counts yet.",
+    )
     supersedes = serializers.UUIDField(source="supersedes_id", allow_null=True)
 
     class Meta:
         model = Review
-        fields = ["id", "diagnosis", "verdict", "label", "reason", "note", "reviewer", "signed_at", "supersedes"]
+        fields = [
+            "id",
+            "diagnosis",
+            "reading",
+            "verdict",
+            "label",
+            "reason",
+            "note",
+            "reviewer",
+            "signed_at",
+            "supersedes",
+        ]
         read_only_fields = fields
 
     def to_representation(self, review: Review) -> dict[str, object]:

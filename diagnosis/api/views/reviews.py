@@ -6,6 +6,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from diagnosis import blinding
 from diagnosis.access import Capability
 from diagnosis.api import schema
 from diagnosis.api.pagination import LatestReviewCursorPagination
@@ -34,8 +35,11 @@ class ReviewListView(DiagnosisSubjectView):
         responses={**schema.page_of(ReviewSerializer), **schema.problems(400, 404)},
     )
     def get(self, request: Request, diagnosis_id: str) -> Response:
-        """The signed reviews, the one that counts first."""
-        return self.page(self.diagnosis.reviews.select_related("reviewer"))
+        """The signed reviews, the one that counts first.
+
+        While a second reader is awaited, whoever could be that reader does not get the first one's word.
+        """
+        return self.page(blinding.visible_reviews(self.diagnosis, user=request.user))
 
     @extend_schema(
         operation_id="sign_review",
@@ -45,7 +49,11 @@ class ReviewListView(DiagnosisSubjectView):
         responses={201: ReviewSerializer, **schema.problems(400, 404, 409, 413, 415)},
     )
     def post(self, request: Request, diagnosis_id: str) -> Response:
-        """Agree, change or mark as not gradable. A second review supersedes the first."""
+        """Agree, change or mark as not gradable. A further review supersedes the one before.
+
+        Where the clinic reads with two people, or `asks_second` is set, the report stays preliminary until a second
+        person has read it too; where they differ, until a third one with `reviews:arbitrate` has decided.
+        """
         fields = ReviewRequestSerializer(data=request.data)
         fields.is_valid(raise_exception=True)
         review = reviews.sign(self.diagnosis, acting_user=request.user, **fields.validated_data)

@@ -34,7 +34,7 @@ class ReadingSettingsForm(ServiceForm):
         label=gettext_lazy("Two readers for every result"),
         required=False,
         help_text=gettext_lazy(
-            "The second does not see the first one's word. Where they differ, an administrator who read neither decides."
+            "The second does not see the first one's word. Where they differ, an administrator who gave neither reading decides."
         ),
     )
     escalation_hours = forms.IntegerField(
