@@ -69,6 +69,7 @@ def _take_out_result(diagnosis: Diagnosis) -> None:
     diagnosis.image_path = None
     diagnosis.vessel_path = None
     diagnosis.agreement = None
+    diagnosis.vessel_features = None
     diagnosis.model_bundles = []
     diagnosis.timings_ms = {}
     diagnosis.artifacts = {}

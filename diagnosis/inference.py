@@ -65,6 +65,7 @@ class Findings:
         image_path: ``prediction`` and ``probabilities`` of the image path, or None.
         vessel_path: The same of the vessel path, or None.
         agreement: Whether both paths name the same class; None with one path.
+        vessel_features: Research measures of the vessel mask by name; None in mode ``classify`` or when ungradable.
         quality: ``gradable``, ``score``, ``reasons``.
         models: ``name``, ``version``, ``sha256`` of each bundle that spoke.
         timings_ms: Milliseconds by step.
@@ -77,6 +78,7 @@ class Findings:
     image_path: dict[str, Any] | None
     vessel_path: dict[str, Any] | None
     agreement: bool | None
+    vessel_features: dict[str, float | bool | None] | None
     quality: dict[str, Any]
     models: list[dict[str, str]]
     timings_ms: dict[str, float]
@@ -248,6 +250,7 @@ def analyse(jpeg: bytes, *, mode: str, on_step: Callable[[str], None]) -> Findin
         image_path=_path(analysis.image_path),
         vessel_path=_path(analysis.vessel_path),
         agreement=analysis.agreement,
+        vessel_features=analysis.vessel_features.to_dict() if analysis.vessel_features else None,
         quality=_quality(analysis.quality),
         models=[{"name": m.name, "version": m.version, "sha256": m.sha256} for m in analysis.models],
         timings_ms={step: round(ms, 1) for step, ms in analysis.timings_ms.items()},

@@ -1,6 +1,6 @@
 """Values that cross the seams of ``ml``: frozen, typed, free of framework objects."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -148,6 +148,30 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VesselFeatures:
+    """Measures of one vessel mask, for research; None where there are too few vessels to take one.
+
+    Attributes:
+        density: Area of the vessels over that of the field of view, 0 to 1.
+        length: Length of all centre lines, in diameters of the field of view.
+        fractal_dimension: Box-counting dimension of the mask, 0 to 2.
+        tortuosity: Arc over chord of the pieces between branchings, mean weighted by length; 1 is straight.
+        calibre: Mean vessel width along the centre lines, in thousandths of the field of view's diameter.
+    """
+
+    density: float
+    length: float
+    fractal_dimension: float | None
+    tortuosity: float | None
+    calibre: float | None
+
+    def to_dict(self) -> dict[str, float | bool | None]:
+        """Return the measures by name, rounded to what they can mean, and that they are research values."""
+        measures = {name: value if value is None else round(value, 4) for name, value in asdict(self).items()}
+        return {**measures, "research_use_only": True}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
     """Everything the pipeline found in one photograph.
 
@@ -161,9 +185,10 @@ class Analysis:
         vessel_probability: (H, W) float32 in [0, 1] at the photograph's size, 0 outside the
             field of view; None in mode ``classify`` or when no field of view was found.
         vessel_mask: (H, W) bool, ``vessel_probability`` at the bundle's threshold.
+        vessel_features: Measures of ``vessel_mask``; None in mode ``classify`` or when not gradable.
         heatmap: Grad-CAM of the fused prediction's class on the photograph, (H, W) float32 in [0, 1].
         models: The bundles that the mode asks; stamped on ungradable results too.
-        timings_ms: Milliseconds by step: decode (with the checks), segment, classify, explain, total.
+        timings_ms: Milliseconds by step: decode (with the checks), segment, measure, classify, explain, total.
     """
 
     outcome: Outcome
@@ -174,6 +199,7 @@ class Analysis:
     quality: Quality
     vessel_probability: NDArray[np.float32] | None
     vessel_mask: NDArray[np.bool_] | None
+    vessel_features: VesselFeatures | None
     heatmap: NDArray[np.float32] | None
     models: tuple[ModelIdentity, ...]
     timings_ms: dict[str, float]

@@ -20,6 +20,7 @@ from ml.contracts import (
     Prediction,
     Quality,
     Step,
+    VesselFeatures,
 )
 from ml.imaging import quality
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ml.segmentation.predict import VesselSegmenter
 
 OnStep = Callable[[Step], None]
+_TIMED = ("segment", "measure", "classify", "explain")
 
 
 @dataclass(slots=True)
@@ -39,8 +41,11 @@ class _Stopwatch:
     timings_ms: dict[str, float]
     _began: float = field(default_factory=time.perf_counter)
 
-    def begin(self, step: Step) -> None:
+    def restart(self) -> None:
         self._began = time.perf_counter()
+
+    def begin(self, step: Step) -> None:
+        self.restart()
         if self.on_step is not None:
             self.on_step(step)
 
@@ -137,7 +142,7 @@ class Pipeline:
             The result. When the photograph is not gradable it names no class anywhere; the vessel
             map is made all the same where a field of view was found and the mode asks for it.
         """
-        watch = _Stopwatch(on_step, {"decode": image.decode_ms, "segment": 0.0, "classify": 0.0, "explain": 0.0})
+        watch = _Stopwatch(on_step, {"decode": image.decode_ms, **dict.fromkeys(_TIMED, 0.0)})
         watch.begin(Step.CHECKING)
         fov, verdict = quality.examine(image.pixels)
         watch.end("decode")
@@ -165,6 +170,7 @@ class Pipeline:
     ) -> Analysis:
         from ml.classification.gradcam import heatmap
 
+        features = None if vessels is None else _measured(vessels, fov, watch)
         watch.begin(Step.CLASSIFYING)
         image_path, vessel_path, fused = self._classify(pixels, fov, mode, vessels)
         watch.end("classify")
@@ -180,6 +186,7 @@ class Pipeline:
             quality=verdict,
             vessel_probability=None if vessels is None else vessels.probability,
             vessel_mask=None if vessels is None else vessels.mask,
+            vessel_features=features,
             heatmap=heat,
             models=self.models(mode),
             timings_ms=_with_total(watch.timings_ms),
@@ -207,10 +214,20 @@ class Pipeline:
             quality=verdict,
             vessel_probability=None if vessels is None else vessels.probability,
             vessel_mask=None if vessels is None else vessels.mask,
+            vessel_features=None,
             heatmap=None,
             models=self.models(mode),
             timings_ms=_with_total(watch.timings_ms),
         )
+
+
+def _measured(vessels: _Vessels, fov: FieldOfView, watch: _Stopwatch) -> VesselFeatures:
+    from ml.segmentation.features import measure_vessels
+
+    watch.restart()
+    features = measure_vessels(vessels.mask, fov)
+    watch.end("measure")
+    return features
 
 
 def _prediction(classification: "Classification") -> Prediction:

@@ -190,6 +190,7 @@ def finished_diagnosis(**fields: Any) -> Diagnosis:
         "image_path": findings.image_path,
         "vessel_path": findings.vessel_path,
         "agreement": findings.agreement,
+        "vessel_features": findings.vessel_features,
         "quality": findings.quality,
         "model_bundles": findings.models,
         "timings_ms": findings.timings_ms,
@@ -199,6 +200,16 @@ def finished_diagnosis(**fields: Any) -> Diagnosis:
     Diagnosis.objects.filter(pk=diagnosis.pk).update(**result)
     diagnosis.refresh_from_db()
     return diagnosis
+
+
+VESSEL_FEATURES = {
+    "density": 0.1123,
+    "length": 9.6214,
+    "fractal_dimension": 1.5872,
+    "tortuosity": 1.0841,
+    "calibre": 9.1432,
+    "research_use_only": True,
+}
 
 
 def fake_findings(*, mode: str = Mode.SEGMENT_CLASSIFY, outcome: str = Outcome.FINDING, marker: int = 128) -> Findings:
@@ -217,9 +228,10 @@ def fake_findings(*, mode: str = Mode.SEGMENT_CLASSIFY, outcome: str = Outcome.F
         image_path=path,
         vessel_path=path if both else None,
         agreement=True if both and gradable else None,
+        vessel_features=dict(VESSEL_FEATURES) if both and gradable else None,
         quality={"gradable": gradable, "score": 0.9 if gradable else 0.1, "reasons": [] if gradable else ["blurred"]},
         models=BUNDLES if both else BUNDLES[1:2],
-        timings_ms={"decode": 1.0, "segment": 2.0, "classify": 3.0, "explain": 4.0, "total": 10.0},
+        timings_ms={"decode": 1.0, "segment": 2.0, "measure": 0.5, "classify": 3.0, "explain": 4.0, "total": 10.5},
         pictures={name: (f"{name}.png", "image/png", png(level=marker)) for name in names},
     )
 

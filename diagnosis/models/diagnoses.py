@@ -138,6 +138,7 @@ class Diagnosis(models.Model):
     image_path = models.JSONField(null=True, blank=True)
     vessel_path = models.JSONField(null=True, blank=True)
     agreement = models.BooleanField(_("paths agree"), null=True, blank=True)
+    vessel_features = models.JSONField(null=True, blank=True)
     quality = models.JSONField(null=True, blank=True)
     model_bundles = models.JSONField(_("models"), default=list)
     timings_ms = models.JSONField(default=dict)

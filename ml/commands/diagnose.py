@@ -126,6 +126,7 @@ def _success(file: Path, mode: Mode, image: FundusImage, analysis: Analysis) -> 
         "probabilities": analysis.prediction.probabilities if analysis.prediction else None,
         "paths": {"image": _path(analysis.image_path), "vessel": _path(analysis.vessel_path)},
         "agreement": analysis.agreement,
+        "vessel_features": analysis.vessel_features.to_dict() if analysis.vessel_features else None,
         "quality": {
             "gradable": analysis.quality.gradable,
             "score": round(analysis.quality.score, 4),
@@ -148,6 +149,7 @@ def _body(file: Path, mode: Mode) -> dict[str, Any]:
         "probabilities": None,
         "paths": {"image": None, "vessel": None},
         "agreement": None,
+        "vessel_features": None,
         "quality": None,
         "artifacts": None,
         "models": [],

@@ -4,14 +4,15 @@ Fractal dimension by box counting and the arc-to-chord tortuosity are the custom
 the retinal vessel tree (Hart et al., Int. J. Med. Inform. 53, 1999; Liew et al., IOVS 49, 2008).
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, sparse
+from scipy.sparse import csgraph
 from skimage.morphology import skeletonize
 
-from ml.contracts import FieldOfView
+from ml.contracts import FieldOfView, VesselFeatures
 from ml.segmentation.frames import fov_diameter, resize, working_size
 
 # Measures are taken at one size, so that a photograph's resolution does not change them and
@@ -23,29 +24,6 @@ STEP_PX = 6
 NEIGHBOURS = ndimage.generate_binary_structure(2, 2)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VesselFeatures:
-    """Measures of one vessel mask; None where there are too few vessels to take one.
-
-    Attributes:
-        density: Share of the field of view that is vessel, 0 to 1.
-        length_density: Length of all centre lines, in diameters of the field of view.
-        fractal_dimension: Box-counting dimension of the mask, 0 to 2.
-        mean_tortuosity: Arc over chord of the pieces between branchings, weighted by length; 1 is straight.
-        mean_calibre_permille: Mean vessel width in thousandths of the field of view's diameter.
-    """
-
-    density: float
-    length_density: float
-    fractal_dimension: float | None
-    mean_tortuosity: float | None
-    mean_calibre_permille: float | None
-
-    def to_dict(self) -> dict[str, float | None]:
-        """Return the measures by name, for JSON."""
-        return asdict(self)
-
-
 def measure_vessels(mask: NDArray[np.bool_], fov: FieldOfView) -> VesselFeatures:
     """Measure the vessels of one photograph.
 
@@ -54,21 +32,21 @@ def measure_vessels(mask: NDArray[np.bool_], fov: FieldOfView) -> VesselFeatures
         fov: The photograph's field of view.
 
     Returns:
-        The measures, all free of the photograph's resolution.
+        The measures. Density is that of the mask as it is; the others are taken on a copy whose field of view is
+        at most ``WORKING_DIAMETER`` pixels across. None depends on the photograph's resolution.
     """
     box = fov.box
     region = (slice(box.top, box.bottom), slice(box.left, box.right))
+    inside = mask[region] & fov.mask[region]
     diameter = min(WORKING_DIAMETER, fov_diameter(fov))
-    size = working_size(box, diameter=diameter)
-    vessels = resize((mask & fov.mask)[region] * np.uint8(255), size) > 127
-    inside = resize(fov.mask[region] * np.uint8(255), size) > 127
+    vessels = resize(inside * np.uint8(255), working_size(box, diameter=diameter)) > 127
     centreline = skeletonize(vessels)
     return VesselFeatures(
-        density=float(vessels.sum() / max(1, inside.sum())),
-        length_density=_length(centreline) / diameter,
+        density=int(np.count_nonzero(inside)) / max(1, int(np.count_nonzero(fov.mask))),
+        length=_length(centreline) / diameter,
         fractal_dimension=fractal_dimension(vessels),
-        mean_tortuosity=mean_tortuosity(centreline),
-        mean_calibre_permille=_mean_calibre(vessels, centreline, diameter=diameter),
+        tortuosity=mean_tortuosity(centreline),
+        calibre=_mean_calibre(vessels, centreline, diameter=diameter),
     )
 
 
@@ -94,14 +72,8 @@ def mean_tortuosity(centreline: NDArray[np.bool_]) -> float | None:
     Args:
         centreline: One pixel wide, (H, W) bool.
     """
-    crowd = ndimage.convolve(centreline.astype(np.uint8), NEIGHBOURS.astype(np.uint8), mode="constant")
-    branching = centreline & (crowd > 3)
-    pieces, count = ndimage.label(centreline & ~ndimage.binary_dilation(branching, NEIGHBOURS), NEIGHBOURS)
     arcs, weighted = 0.0, 0.0
-    for label, place in enumerate(ndimage.find_objects(pieces), start=1):
-        path = _trace(pieces[place] == label) if count else None
-        if path is None or len(path) < MIN_SEGMENT_PX:
-            continue
+    for path in _unbranched_pieces(centreline):
         knots = np.concatenate([path[:-1:STEP_PX], path[-1:]]).astype(np.float64)
         arc = float(np.hypot(*np.diff(knots, axis=0).T).sum())
         chord = float(np.hypot(*(knots[-1] - knots[0])))
@@ -110,25 +82,47 @@ def mean_tortuosity(centreline: NDArray[np.bool_]) -> float | None:
     return weighted / arcs if arcs else None
 
 
-def _trace(piece: NDArray[np.bool_]) -> NDArray[np.int64] | None:
-    """Return the pixels of an unbranched piece from end to end, (N, 2); None for a closed loop."""
-    pixels = {(int(y), int(x)) for y, x in np.argwhere(piece)}
-    # Straight steps first, so that a corner pixel is not skipped by its diagonal.
-    steps = [(0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)]
-    ends = [p for p in pixels if sum((p[0] + dy, p[1] + dx) in pixels for dy, dx in steps) <= 1]
-    if not ends:
-        return None
-    current = min(ends)
-    path = [current]
-    pixels.discard(current)
-    while True:
-        ahead = [(current[0] + dy, current[1] + dx) for dy, dx in steps]
-        following = next((p for p in ahead if p in pixels), None)
-        if following is None:
-            return np.array(path)
-        pixels.discard(following)
-        path.append(following)
-        current = following
+def _unbranched_pieces(centreline: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
+    """Yield the pixels (n, 2) of each piece between branchings from end to end; short ones and loops are left out."""
+    line = np.pad(centreline, 1)
+    rows, columns = np.nonzero(line)
+    places = [(rows + down, columns + right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
+    # With itself, a pixel inside a piece sees three.
+    is_branching = sum(line[place].astype(np.uint8) for place in places) > 3
+    branching = np.zeros_like(line)
+    branching[rows[is_branching], columns[is_branching]] = True
+    is_kept = ~np.any([branching[place] for place in places], axis=0)
+    line[...] = False
+    line[rows[is_kept], columns[is_kept]] = True
+    labels, _ = ndimage.label(line[1:-1, 1:-1], NEIGHBOURS)
+    pixels = np.argwhere(labels)
+    piece = labels[labels > 0]
+    # The walk begins at one end of every piece at once; no pixel of a piece has more than two neighbours.
+    hops = _hops_from_ends(labels, piece)
+    order = np.lexsort((hops, piece))
+    for members in np.split(order, np.flatnonzero(np.diff(piece[order])) + 1):
+        if len(members) >= MIN_SEGMENT_PX and np.isfinite(hops[members]).all():
+            yield pixels[members]
+
+
+def _hops_from_ends(labels: NDArray[np.int32], piece: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return how many steps each labelled pixel, in row order, is from an end of its piece; infinite in a loop."""
+    number = np.full(np.add(labels.shape, 2), -1)
+    number[1:-1, 1:-1][labels > 0] = np.arange(len(piece))
+    height, width = labels.shape
+    links = []
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        ahead = number[1 + down : 1 + down + height, 1 + right : 1 + right + width][labels > 0]
+        links.append(np.stack([np.flatnonzero(ahead >= 0), ahead[ahead >= 0]]))
+    near, far = np.concatenate(links, axis=1)
+    neighbours = np.bincount(np.concatenate([near, far]), minlength=len(piece))
+    ends = np.flatnonzero(neighbours <= 1)
+    starts = ends[np.unique(piece[ends], return_index=True)[1]]
+    # One more pixel, next to all starts, lets a single search walk all pieces.
+    rows, columns = np.concatenate([near, np.full(len(starts), len(piece))]), np.concatenate([far, starts])
+    graph = sparse.coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(piece) + 1,) * 2).tocsr()
+    hops: NDArray[np.float64] = csgraph.dijkstra(graph, directed=False, indices=len(piece), unweighted=True)[:-1]
+    return hops
 
 
 def _length(centreline: NDArray[np.bool_]) -> float:

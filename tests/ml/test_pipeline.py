@@ -9,6 +9,7 @@ from diagnosis.demo.drawing import CameraKind, FundusSpec, draw_fundus, draw_fun
 from ml.bundle import BUNDLE_NAMES, default_model_dir
 from ml.contracts import Analysis, FundusImage, Mode, Outcome, Step
 from ml.errors import BundleError
+from ml.imaging.fov import find_fov
 from ml.imaging.io import load_canonical, read_photograph
 from ml.pipeline import Pipeline
 from tests import corpus
@@ -80,6 +81,19 @@ def test_same_bytes_give_the_same_result(pipeline: Pipeline, analysis: Analysis,
     assert without_timings(again) == without_timings(analysis)
 
 
+def test_vessels_are_measured_where_both_paths_speak(pipeline: Pipeline, analysis: Analysis) -> None:
+    features = analysis.vessel_features
+
+    assert features is not None
+    lit = find_fov(read_photograph(corpus.jpeg(corpus.fundus(640))).pixels).mask
+    assert features.density == pytest.approx(analysis.vessel_mask.sum() / lit.sum())
+    assert 1 < features.fractal_dimension < 2
+    assert 1 <= features.tortuosity < 1.5
+    assert 2 < features.calibre < 30
+    blurred = next(picture for name, picture, _ in corpus.unusable() if name == "out_of_focus")
+    assert pipeline.analyse(read_photograph(corpus.png(blurred)), Mode.SEGMENT_CLASSIFY).vessel_features is None
+
+
 def test_image_path_does_not_depend_on_the_mode(
     pipeline: Pipeline, analysis: Analysis, photograph: FundusImage
 ) -> None:
@@ -88,6 +102,7 @@ def test_image_path_does_not_depend_on_the_mode(
     assert alone.image_path == analysis.image_path
     assert alone.prediction is not None
     assert (alone.vessel_path, alone.agreement, alone.vessel_probability, alone.vessel_mask) == (None,) * 4
+    assert alone.vessel_features is None
     assert [model.name for model in alone.models] == ["fundus_disease_classification"]
 
 
@@ -97,7 +112,7 @@ def test_steps_are_announced_in_order(pipeline: Pipeline, photograph: FundusImag
     analysis = pipeline.analyse(photograph, Mode.SEGMENT_CLASSIFY, on_step=steps.append)
 
     assert steps == [Step.CHECKING, Step.SEGMENTING, Step.CLASSIFYING, Step.EXPLAINING]
-    assert set(analysis.timings_ms) == {"decode", "segment", "classify", "explain", "total"}
+    assert set(analysis.timings_ms) == {"decode", "segment", "measure", "classify", "explain", "total"}
     parts = sum(spent for step, spent in analysis.timings_ms.items() if step != "total")
     assert analysis.timings_ms["total"] == pytest.approx(parts)
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 from diagnosis.lifecycle import ReportStatus, Status
 from diagnosis.models import AuditEvent, Clinic, Diagnosis, Patient, User
 from diagnosis.services import reviews
-from tests.factories import DiagnosisFactory, PatientFactory, finished_diagnosis
+from tests.factories import VESSEL_FEATURES, DiagnosisFactory, PatientFactory, finished_diagnosis
 
 
 @pytest.fixture
@@ -237,3 +237,24 @@ def test_reading_a_record_is_audited(reader: Client, patient: Patient) -> None:
     reader.get(reverse("portal:patient", args=[patient.pk]))
 
     assert set(AuditEvent.objects.values_list("action", flat=True)) >= {"diagnosis.viewed", "patient.viewed"}
+
+
+def test_measures_of_the_vessels_are_marked_as_research_values(signed_in: Client, patient: Patient) -> None:
+    diagnosis = finished_diagnosis(image__patient=patient)
+    Diagnosis.objects.filter(pk=diagnosis.pk).update(vessel_features={**VESSEL_FEATURES, "tortuosity": None})
+
+    page = signed_in.get(route("diagnosis", diagnosis)).content.decode()
+
+    section = page.partition('aria-labelledby="measures"')[2].partition("</section>")[0]
+    assert "Research values" in section
+    assert "<strong>11.2</strong>" in section
+    assert "<strong>1.59</strong>" in section
+    assert "too few vessels" in section
+    assert f"{reverse('portal:help')}#vessel-measures" in section
+    assert 'id="vessel-measures"' in signed_in.get(reverse("portal:help")).content.decode()
+
+
+def test_result_without_a_vessel_map_lists_no_measures(signed_in: Client, patient: Patient) -> None:
+    diagnosis = finished_diagnosis(image__patient=patient, mode="classify")
+
+    assert 'aria-labelledby="measures"' not in signed_in.get(route("diagnosis", diagnosis)).content.decode()

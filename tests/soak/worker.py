@@ -32,6 +32,7 @@ def analyse(jpeg: bytes, *, mode: str, on_step: Callable[[str], None]) -> Findin
         image_path=None,
         vessel_path=None,
         agreement=None,
+        vessel_features=None,
         quality={"gradable": False, "score": 0.0, "reasons": [mode]},
         models=BUNDLE,
         timings_ms={"total": 0.0},

@@ -80,6 +80,27 @@ class PathsSerializer(serializers.Serializer):
     vessel = PathSerializer(allow_null=True, help_text="Read the vessel map; null in mode `classify`.")
 
 
+class VesselFeaturesSerializer(serializers.Serializer):
+    """Measures of the vessel map, for research; null where there are too few vessels to take one."""
+
+    density = serializers.FloatField(
+        min_value=0, max_value=1, help_text="Area of the vessels over that of the field of view."
+    )
+    length = serializers.FloatField(
+        min_value=0, help_text="Length of all centre lines, in diameters of the field of view."
+    )
+    fractal_dimension = serializers.FloatField(
+        min_value=0, max_value=2, allow_null=True, help_text="By box counting; how densely the vessels branch."
+    )
+    tortuosity = serializers.FloatField(
+        min_value=0, allow_null=True, help_text="Mean of arc over chord between branchings; 1 is straight."
+    )
+    calibre = serializers.FloatField(
+        min_value=0, allow_null=True, help_text="Mean width, in thousandths of the field of view's diameter."
+    )
+    research_use_only = serializers.BooleanField(help_text="Always true: no clinical use of these is established.")
+
+
 class QualitySerializer(serializers.Serializer):
     """Whether the photograph can be read."""
 
@@ -146,6 +167,9 @@ class DiagnosisSerializer(serializers.Serializer):
     probabilities = ProbabilitiesSerializer(allow_null=True)
     paths = PathsSerializer()
     agreement = serializers.BooleanField(allow_null=True, help_text="Whether both paths name the same class.")
+    vessel_features = VesselFeaturesSerializer(
+        allow_null=True, help_text="Null in mode `classify` and when ungradable."
+    )
     quality = QualitySerializer(allow_null=True)
     artifacts = ArtifactsSerializer(allow_null=True)
     models = ModelIdentitySerializer(many=True)
@@ -209,6 +233,7 @@ def _result(diagnosis: Diagnosis) -> dict[str, Any]:
         "probabilities": diagnosis.probabilities,
         "paths": {"image": diagnosis.image_path, "vessel": diagnosis.vessel_path},
         "agreement": diagnosis.agreement,
+        "vessel_features": diagnosis.vessel_features,
         "quality": _quality(diagnosis.quality),
         "models": diagnosis.model_bundles,
         "timings_ms": diagnosis.timings_ms,

@@ -16,7 +16,7 @@ from tests.support import REPOSITORY, require
 
 KEYS = {
     "mode", "status", "outcome", "prediction", "probabilities", "paths", "agreement", "quality",
-    "artifacts", "models", "timings_ms", "report_status", "error", "laterality",
+    "artifacts", "vessel_features", "models", "timings_ms", "report_status", "error", "laterality",
 }  # fmt: skip
 PICTURES = {
     "photograph.jpg",
@@ -82,6 +82,8 @@ def test_good_file_gets_all_pictures_at_its_size(finished) -> None:
     assert results[0]["outcome"] in {"finding", "indeterminate"}
     assert sum(results[0]["probabilities"].values()) == pytest.approx(1, abs=1e-6)
     assert set(results[0]["artifacts"].values()) == PICTURES
+    assert results[0]["vessel_features"]["research_use_only"] is True
+    assert 0 < results[0]["vessel_features"]["density"] < 0.4
     assert Image.open(out / "eye" / "vessel_map.png").mode == "L"
     assert set(np.unique(np.asarray(Image.open(out / "eye" / "vessel_mask.png")))) == {0, 255}
 
@@ -90,7 +92,7 @@ def test_document_succeeds_without_a_disease(finished) -> None:
     result = finished[1][1]
 
     assert (result["status"], result["outcome"], result["prediction"]) == ("succeeded", "ungradable", None)
-    assert result["probabilities"] is None
+    assert (result["probabilities"], result["vessel_features"]) == (None, None)
     assert "not_a_fundus" in result["quality"]["reasons"]
     assert "Glaucoma" not in json.dumps(result)
 

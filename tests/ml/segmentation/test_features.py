@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from PIL.ImageFilter import MaxFilter
 from skimage.morphology import skeletonize
 
 from ml.contracts import Box, FieldOfView
@@ -37,7 +38,7 @@ def test_calibre_of_a_bar_is_its_width(width):
 
     features = measure_vessels(mask, whole_frame(500, 500))
 
-    assert features.mean_calibre_permille == pytest.approx(1000 * width / 500, rel=0.08)
+    assert features.calibre == pytest.approx(1000 * width / 500, rel=0.08)
 
 
 def test_vessels_outside_the_field_of_view_do_not_count():
@@ -66,12 +67,56 @@ def test_half_circle_has_tortuosity_half_pi():
     assert mean_tortuosity(skeletonize(line)) == pytest.approx(np.pi / 2, rel=0.03)
 
 
+def test_tortuosity_weighs_each_vessel_by_its_length():
+    picture = Image.new("1", (900, 900))
+    draw = ImageDraw.Draw(picture)
+    draw.line([(50, 850), (850, 850)], fill=1, width=5)
+    draw.arc([200, 100, 700, 600], start=0, end=180, fill=1, width=5)
+
+    features = measure_vessels(np.asarray(picture), whole_frame(900, 900))
+
+    straight, bent = 800, np.pi * 250
+    assert features.tortuosity == pytest.approx((straight + bent * np.pi / 2) / (straight + bent), rel=0.03)
+
+
+def test_wave_is_as_tortuous_as_its_arc_is_longer_than_its_chord():
+    x = np.linspace(60, 940, 20_000)
+    y = 500 + 60 * np.sin(2 * np.pi * (x - 60) / 440)
+    line = np.zeros((1000, 1000), dtype=bool)
+    line[np.rint(y).astype(int), np.rint(x).astype(int)] = True
+
+    features = measure_vessels(
+        np.asarray(Image.fromarray(line.astype(np.uint8)).filter(MaxFilter(5))) > 0, whole_frame(1000, 1000)
+    )
+
+    arc = np.hypot(np.diff(x), np.diff(y)).sum()
+    assert features.tortuosity == pytest.approx(arc / 880, rel=0.03)
+
+
+def test_closed_ring_has_no_tortuosity():
+    picture = Image.new("1", (400, 400))
+    ImageDraw.Draw(picture).ellipse([100, 100, 300, 300], outline=1, width=3)
+
+    features = measure_vessels(np.asarray(picture), whole_frame(400, 400))
+
+    assert features.tortuosity is None
+    assert features.length == pytest.approx(np.pi * 198 / 400, rel=0.1)
+
+
+def test_measures_say_that_they_are_for_research():
+    features = measure_vessels(tree(500, scale=1), whole_frame(500, 500)).to_dict()
+
+    assert features.pop("research_use_only") is True
+    assert set(features) == {"density", "length", "fractal_dimension", "tortuosity", "calibre"}
+    assert all(value == round(value, 4) for value in features.values())
+
+
 def test_straight_branches_are_measured_piece_by_piece():
     features = measure_vessels(tree(500, scale=1), whole_frame(500, 500))
 
-    assert features.mean_tortuosity == pytest.approx(1.0, abs=0.05)
+    assert features.tortuosity == pytest.approx(1.0, abs=0.05)
     length = 300 + np.hypot(70, 130) + np.hypot(70, 150) + np.hypot(70, 130)
-    assert features.length_density == pytest.approx(length / 500, rel=0.1)
+    assert features.length == pytest.approx(length / 500, rel=0.1)
 
 
 def test_measures_do_not_depend_on_the_photographs_size():
@@ -80,7 +125,7 @@ def test_measures_do_not_depend_on_the_photographs_size():
     large = measure_vessels(tree(500, scale=5), whole_frame(2500, 2500))
 
     assert large.density == pytest.approx(small.density, rel=0.05)
-    assert large.mean_calibre_permille == pytest.approx(small.mean_calibre_permille, rel=0.1)
+    assert large.calibre == pytest.approx(small.calibre, rel=0.1)
     assert large.fractal_dimension == pytest.approx(small.fractal_dimension, rel=0.03)
 
 
@@ -117,12 +162,12 @@ def test_empty_mask_has_no_shape():
 
     assert features.density == 0.0
     assert features.to_dict()["fractal_dimension"] is None
-    assert features.mean_tortuosity is None
-    assert features.mean_calibre_permille is None
+    assert features.tortuosity is None
+    assert features.calibre is None
 
 
 def test_single_pixel_photograph_is_measured():
     features = measure_vessels(np.ones((1, 1), dtype=bool), whole_frame(1, 1))
 
     assert features.density == 1.0
-    assert features.mean_tortuosity is None
+    assert features.tortuosity is None
