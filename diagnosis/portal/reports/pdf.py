@@ -15,7 +15,7 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import BaseDocTemplate, Flowable, Frame, Image, KeepTogether, PageTemplate, Spacer, Table
 
 from diagnosis.models import Patient
-from diagnosis.portal.reports.text import Style, TextBlock, draw_line, drawable, has_gaps, visual, width_of
+from diagnosis.portal.reports.text import Style, TextBlock, draw_line, drawable, is_certain, visual, width_of
 from diagnosis.portal.reports.visit import Picture, Section, VisitReport
 from diagnosis.portal.wording import Text
 from diagnosis.templatetags.portal import age
@@ -67,12 +67,12 @@ def _story(report: VisitReport) -> list[Flowable]:
     if report.is_preliminary:
         story.append(_block(_("Preliminary: not every result here is signed by a clinician."), STRONG))
     story.append(_block(_("Decision support, not a medical device. A clinician decides.")))
-    if has_gaps(f"{report.patient} {report.patient.mrn}"):
+    if not is_certain(f"{report.patient} {report.patient.mrn}"):
         story.append(
             _block(
                 _(
-                    "Boxes stand for letters that this report cannot print. Identify the patient by MRN and birth "
-                    "date, or in the portal."
+                    "Not every program shows all letters of this name; some may be boxes or missing. Identify the patient "
+                    "by MRN and birth date, or in the portal."
                 ),
                 STRONG,
             )

@@ -2,7 +2,8 @@
 
 DejaVu Sans (free licence, installed with matplotlib) is embedded; it holds Latin, Greek, Cyrillic, Armenian,
 Georgian, Hebrew, Arabic and more. Chinese, Japanese and Korean use the reader's own fonts, which PDF viewers
-bring along. Scripts that need more than that, such as Devanagari or Thai, are drawn as boxes: ``has_gaps`` says so.
+bring along or not. Scripts that need more than that, such as Devanagari or Thai, are drawn as boxes. ``is_certain`` says
+whether a text needs neither.
 """
 
 import importlib.util
@@ -70,6 +71,11 @@ def drawable(text: str) -> str:
 def has_gaps(text: str) -> bool:
     """Whether some of its characters cannot be drawn."""
     return drawable(text).count(GAP) > text.count(GAP)
+
+
+def is_certain(text: str) -> bool:
+    """Whether every viewer shows all of it: nothing is a box, and no font is left to the viewer."""
+    return not has_gaps(text) and all(font == REGULAR for font, _piece in runs(drawable(text), REGULAR))
 
 
 def runs(text: str, font: str) -> list[tuple[str, str]]:

@@ -26,6 +26,11 @@ def test_what_cannot_be_drawn_is_said(name: str) -> None:
     assert text.GAP in text.drawable(name)
 
 
+@pytest.mark.parametrize(("name", "expected"), [("Вигадана ليلى", True), ("見本", False), ("काल्पनिक", False)])
+def test_only_embedded_letters_are_certain(name: str, *, expected: bool) -> None:
+    assert text.is_certain(name) is expected
+
+
 def test_characters_that_turn_the_direction_are_dropped() -> None:
     assert text.drawable("ab\u202ecd\x00\ud800e") == "abcde"
 
