@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from ml.segmentation.config import read_config
-    from ml.segmentation.train import publish, train
+    from ml.segmentation.publish import publish
+    from ml.segmentation.train import train
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     keep_freed_memory()

@@ -1,4 +1,4 @@
-"""Train the vessel network: run folder, checkpoints, moving average, validation, publishing."""
+"""Train the vessel network: run folder, checkpoints, moving average."""
 
 import copy
 import csv
@@ -7,7 +7,6 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,50 +17,21 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ml.bundle import VESSEL_SEGMENTATION, Bundle, write_bundle
-from ml.evaluation.segmentation import ProbabilityHistogram, best_threshold, count_probabilities
 from ml.segmentation.config import SegmenterConfig, to_plain
-from ml.segmentation.datasets import (
-    VesselSample,
-    field_of_view,
-    find_sets,
-    list_samples,
-    partition,
-    read_mask,
-    read_photograph,
-    resize_mask,
-)
+from ml.segmentation.datasets import VesselSample, find_sets, list_samples, partition
 from ml.segmentation.losses import vessel_loss
 from ml.segmentation.parallel import AVERAGE_EVERY, average_weights, from_first, join, replica, replicas
 from ml.segmentation.photographs import CropStream, load_photograph
-from ml.segmentation.predict import has_bfloat16, vessel_probability
+from ml.segmentation.predict import has_bfloat16
+from ml.segmentation.publish import CONFIG_FILE, METRICS_FILE, WEIGHTS_FILE
 from ml.segmentation.unet import VesselNetwork, count_parameters
+from ml.segmentation.validation import Validation, validate
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_FILE = "checkpoint.pt"
-CONFIG_FILE = "config.toml"
 CURVES_FILE = "curves.csv"
-METRICS_FILE = "metrics.json"
-WEIGHTS_FILE = "weights.safetensors"
 CURVE_COLUMNS = ("step", "loss", "learning_rate", "validation_auc", "validation_dice", "threshold", "seconds")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Validation:
-    """Scores on the held-out photographs, each set counting once.
-
-    Attributes:
-        auc: Mean over sets of the pooled area under the ROC curve inside the field of view.
-        dice: Mean over sets of the pooled Dice at ``threshold``.
-        threshold: Where that mean is best.
-        auc_by_set: The parts of ``auc``.
-    """
-
-    auc: float
-    dice: float
-    threshold: float
-    auc_by_set: dict[str, float]
 
 
 def train(config: SegmenterConfig, *, data: Sequence[Path], out: Path, resume: bool = False) -> dict[str, Any]:
@@ -342,75 +312,3 @@ def update_average(average: nn.Module, network: nn.Module, *, decay: float) -> N
             value.lerp_(state[name], 1 - decay)
         else:
             value.copy_(state[name])
-
-
-def validate(network: VesselNetwork, samples: Sequence[VesselSample], *, config: SegmenterConfig) -> Validation:
-    """Score a network on labelled photographs as inference would use it, and choose the threshold.
-
-    Args:
-        network: The moving average, in evaluation mode.
-        samples: With labels; every set among them counts once.
-        config: For the working size.
-
-    Returns:
-        Scores at the photographs' size, inside the field of view.
-    """
-    histograms: dict[str, ProbabilityHistogram] = {}
-    for sample in samples:
-        pixels = read_photograph(sample.image)
-        fov = field_of_view(sample, pixels)
-        probability = vessel_probability(network, pixels, fov, settings=config.inference)
-        truth = resize_mask(read_mask(sample.label), probability.shape)  # type: ignore[arg-type]
-        counted = count_probabilities(probability[fov.mask], truth[fov.mask])
-        histograms[sample.dataset] = histograms.get(sample.dataset, ProbabilityHistogram()) + counted
-    weights = [config.data.weights.get(name, 1.0) for name in histograms] if config.data.threshold_on_all else None
-    threshold, dice = best_threshold(list(histograms.values()), weights)
-    auc_by_set = {name: round(histogram.auc(), 5) for name, histogram in histograms.items()}
-    return Validation(
-        auc=float(np.mean(list(auc_by_set.values()))), dice=dice, threshold=threshold, auc_by_set=auc_by_set
-    )
-
-
-def publish(run: Path, config: SegmenterConfig, *, directory: Path, card: str | None = None) -> Bundle:
-    """Turn a finished run folder into a bundle.
-
-    Args:
-        run: Holds ``weights.safetensors`` and ``metrics.json``.
-        config: What the run was trained with; its ``inference`` becomes the bundle's input settings.
-        directory: The bundle's directory, replaced when it exists.
-        card: Text of the model card; None keeps the one that is there.
-
-    Returns:
-        The bundle as loaded back.
-
-    Raises:
-        FileNotFoundError: The run is not finished.
-        BundleError: The result does not load.
-    """
-    metrics = json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))
-    manifest = {
-        "name": VESSEL_SEGMENTATION,
-        "version": config.version,
-        "task": "vessel segmentation",
-        "framework": "torch",
-        "architecture": {
-            "kind": "unet",
-            "channels": config.architecture.channels,
-            "stages": config.architecture.stages,
-            "residual": config.architecture.residual,
-            "parameters": metrics["parameters"],
-        },
-        "input": {
-            "channels": "RGB",
-            "native_share": config.inference.native_share,
-            "min_diameter": config.inference.min_diameter,
-            "max_diameter": config.inference.max_diameter,
-            "flips": config.inference.flips,
-            "precision": config.inference.precision,
-        },
-        "output": {"kind": "vessel_probability", "threshold": metrics["threshold"]},
-    }
-    files: dict[str, bytes | Path] = {name: run / name for name in (WEIGHTS_FILE, CONFIG_FILE, METRICS_FILE)}
-    if card is not None:
-        files["MODEL_CARD.md"] = card.encode()
-    return write_bundle(directory, manifest, files)

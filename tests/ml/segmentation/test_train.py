@@ -17,7 +17,8 @@ from ml.segmentation.config import SegmenterConfig, build, read_config, to_plain
 from ml.segmentation.datasets import list_samples
 from ml.segmentation.photographs import CropStream, load_photograph, trace_centrelines
 from ml.segmentation.predict import InferenceSettings, VesselSegmenter, check_network
-from ml.segmentation.train import learning_rate_share, photograph_weights, publish, train, update_average
+from ml.segmentation.publish import publish
+from ml.segmentation.train import learning_rate_share, photograph_weights, train, update_average
 from ml.segmentation.unet import Architecture
 from tests.ml.segmentation.vessel_sets import draw_photograph, write_manifest, write_set
 from tests.support import REPOSITORY

@@ -1,0 +1,57 @@
+"""From a finished run folder to a bundle."""
+
+import json
+from pathlib import Path
+
+from ml.bundle import VESSEL_SEGMENTATION, Bundle, write_bundle
+from ml.segmentation.config import SegmenterConfig
+
+# Files of a run folder that go into the bundle as they are.
+CONFIG_FILE = "config.toml"
+METRICS_FILE = "metrics.json"
+WEIGHTS_FILE = "weights.safetensors"
+
+
+def publish(run: Path, config: SegmenterConfig, *, directory: Path, card: str | None = None) -> Bundle:
+    """Turn a finished run folder into a bundle.
+
+    Args:
+        run: Holds ``weights.safetensors`` and ``metrics.json``.
+        config: What the run was trained with; its ``inference`` becomes the bundle's input settings.
+        directory: The bundle's directory, replaced when it exists.
+        card: Text of the model card; None keeps the one that is there.
+
+    Returns:
+        The bundle as loaded back.
+
+    Raises:
+        FileNotFoundError: The run is not finished.
+        BundleError: The result does not load.
+    """
+    metrics = json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))
+    manifest = {
+        "name": VESSEL_SEGMENTATION,
+        "version": config.version,
+        "task": "vessel segmentation",
+        "framework": "torch",
+        "architecture": {
+            "kind": "unet",
+            "channels": config.architecture.channels,
+            "stages": config.architecture.stages,
+            "residual": config.architecture.residual,
+            "parameters": metrics["parameters"],
+        },
+        "input": {
+            "channels": "RGB",
+            "native_share": config.inference.native_share,
+            "min_diameter": config.inference.min_diameter,
+            "max_diameter": config.inference.max_diameter,
+            "flips": config.inference.flips,
+            "precision": config.inference.precision,
+        },
+        "output": {"kind": "vessel_probability", "threshold": metrics["threshold"]},
+    }
+    files: dict[str, bytes | Path] = {name: run / name for name in (WEIGHTS_FILE, CONFIG_FILE, METRICS_FILE)}
+    if card is not None:
+        files["MODEL_CARD.md"] = card.encode()
+    return write_bundle(directory, manifest, files)
