@@ -27,6 +27,8 @@ from diagnosis.supervisor import Service, Supervisor
 from retina_portal.celery import app
 
 READY_SECONDS = 180
+# How long the demo's reviews wait for its results, in a thread of their own.
+DEMO_REVIEW_SECONDS = 900
 # Any fixed number serves; it only has to be the same for every starting portal.
 MIGRATION_LOCK = 7_382_001
 # In a container every process is root; Celery's warning is about pickle, which is not accepted here.
@@ -142,6 +144,9 @@ class Command(BaseCommand):
         if demo:
             call_command("seed_demo", stdout=self.stdout)
             self.stdout.flush()
+            if probe == "readyz":
+                call_command("review_demo", wait=DEMO_REVIEW_SECONDS, stdout=self.stdout)
+                self.stdout.flush()
 
 
 def _number(name: str, default: int) -> int:
