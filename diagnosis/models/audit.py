@@ -48,6 +48,9 @@ class AuditEvent(models.Model):
         indexes = [
             models.Index(fields=["clinic", "-id"], name="audit_of_clinic"),
             models.Index(fields=["object_type", "object_id"], name="audit_of_object"),
+            models.Index(fields=["object_id"], name="audit_of_object_id"),
+            models.Index(fields=["action", "-id"], name="audit_of_action"),
+            models.Index(fields=["at"], name="audit_by_day"),
         ]
 
     def __str__(self) -> str:

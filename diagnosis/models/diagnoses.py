@@ -202,6 +202,12 @@ class Diagnosis(models.Model):
             ),
             Index(fields=["clinic", "-created_at", "-id"], name="diagnosis_newest"),
             Index(fields=["patient", "-created_at"], name="diagnosis_of_patient"),
+            # For platform administrators, who look across clinics.
+            Index(fields=["-created_at", "-id"], name="diagnosis_newest_anywhere"),
+            Index(fields=["status", "-created_at", "-id"], name="diagnosis_by_status"),
+            Index(fields=["outcome", "-created_at", "-id"], name="diagnosis_by_outcome"),
+            Index(fields=["prediction", "-created_at", "-id"], name="diagnosis_by_class_anywhere"),
+            Index(fields=["report_status", "-created_at", "-id"], name="diagnosis_by_report"),
             Index(fields=["clinic", "prediction", "-created_at"], name="diagnosis_by_class"),
             Index(fields=["created_at"], name="diagnosis_active", condition=Q(status__in=[*sorted(lifecycle.ACTIVE)])),
         ]

@@ -64,6 +64,7 @@ class FundusImage(models.Model):
         indexes = [
             models.Index(fields=["clinic", "sha256"], name="image_by_content"),
             models.Index(fields=["patient", "-created_at"], name="image_of_patient"),
+            models.Index(fields=["-created_at", "-id"], name="image_newest_anywhere"),
         ]
 
     def __str__(self) -> str:

@@ -70,6 +70,8 @@ class Patient(models.Model):
         indexes = [
             models.Index(fields=["clinic", "search_key", "id"], name="patient_by_name"),
             models.Index(fields=["clinic", "-created_at", "-id"], name="patient_newest"),
+            models.Index(fields=["search_key", "id"], name="patient_by_name_anywhere"),
+            models.Index(fields=["birth_date"], name="patient_by_birth_date"),
         ]
 
     def __str__(self) -> str:

@@ -55,6 +55,7 @@ class Review(models.Model):
                 fields=["diagnosis"], condition=Q(supersedes__isnull=True), name="review_first_once_per_diagnosis"
             ),
         ]
+        indexes = [models.Index(fields=["-signed_at", "-id"], name="review_newest")]
 
     def __str__(self) -> str:
         return str(self.pk)
