@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=("train", "test"), help="only this split of the manifest (default: all)")
     parser.add_argument("--names", nargs="+", metavar="NAME", help="only these photographs (default: all)")
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="bundle to score (default: the one in use)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write report.json, curves.png and panels/ here")
     parser.add_argument("--panels", type=Path, metavar="DIR", help="write a picture of the errors for each photograph")
     parser.add_argument("--diameter", type=int, metavar="PX", help="override the working size, for all photographs")
     parser.add_argument("--flips", type=int, choices=(1, 2, 4), help="override the number of mirrored copies")
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Score, show the figures, write the JSON; exit status 0, or 2 when the data cannot be used."""
     from tqdm import tqdm
 
-    from ml.evaluation.segmentation_report import score_image, summarise
+    from ml.evaluation.segmentation_report import score_image, summarise, write_figures
     from ml.segmentation.datasets import find_sets, list_samples
 
     segmenter = _load_segmenter(args)
@@ -43,8 +44,9 @@ def run(args: argparse.Namespace) -> int:
     if args.names:
         samples = [sample for sample in samples if sample.name in args.names]
     scored, failed = [], []
+    panels = args.panels or (args.out / "panels" if args.out else None)
     for sample in tqdm(samples, desc="Scoring", unit="image"):
-        panel = args.panels / f"{sample.dataset}_{sample.name}.png" if args.panels else None
+        panel = panels / f"{sample.dataset}_{sample.name}.png" if panels else None
         try:
             scored.append(score_image(segmenter, sample, panel=panel))
         except MLError as error:
@@ -54,6 +56,9 @@ def run(args: argparse.Namespace) -> int:
         return 2
     result = summarise(scored, threshold=segmenter.threshold, seed=args.seed, resamples=args.resamples)
     result |= {"failed": failed, "bundle": _identity(segmenter), "split": args.split}
+    if args.out:
+        write_figures(args.out, scored, title=f"{args.data.name}, {len(scored)} photographs, inside the field of view")
+        write_json(result, str(args.out / "report.json"))
     write_json(result, args.json)
     if args.json != "-":
         headline = {key: value for key, value in result.items() if not isinstance(value, list | dict)}

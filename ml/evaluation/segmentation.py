@@ -88,6 +88,27 @@ class ProbabilityHistogram:
         won = np.dot(self.vessel.astype(np.float64), below + 0.5 * self.background)
         return float(won / (float(vessels) * float(backgrounds)))
 
+    def roc(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return false and true positive rates from the highest threshold to the lowest, (0, 0) first."""
+        tp, fp = self._found()
+        return np.r_[0.0, fp / max(1, fp[-1])], np.r_[0.0, tp / max(1, tp[-1])]
+
+    def precision_recall(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return precision and recall at each probability that occurs, the highest first."""
+        tp, fp = self._found()
+        occurs = np.diff(np.r_[0, tp + fp]) > 0
+        tp, fp = tp[occurs], fp[occurs]
+        return tp / np.maximum(1, tp + fp), tp / max(1, int(self.vessel.sum()))
+
+    def average_precision(self) -> float:
+        """Return the mean of precision weighted by the rise of recall, as scikit-learn does; 0 without vessels."""
+        precision, recall = self.precision_recall()
+        return float(np.dot(precision, np.diff(np.r_[0.0, recall])))
+
+    def _found(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return how many vessel and background pixels have each probability or a higher one, highest first."""
+        return np.cumsum(self.vessel[::-1]), np.cumsum(self.background[::-1])
+
     def dice_curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the thresholds between bins, and the Dice of ``probability > threshold`` at each."""
         tp = self.vessel.sum() - np.cumsum(self.vessel)

@@ -21,9 +21,9 @@ from ml.evaluation.segmentation import (
     count_probabilities,
     ratio,
 )
+from ml.evaluation.segmentation_figures import write_curves, write_panel
 from ml.segmentation.datasets import VesselSample, field_of_view, read_mask, read_photograph, resize_mask
 
-PANEL_SIDE = 480
 BOOTSTRAP_BINS = 4096
 HEADLINE = ("auc", "f1", "mcc", "cldice")
 
@@ -129,10 +129,12 @@ def summarise(images: Sequence[ScoredImage], *, threshold: float, seed: int, res
     if not images:
         raise ValueError("There is no labelled photograph to score.")
     pooled = sum((image.counts for image in images), Counts())
+    histogram = sum((image.histogram for image in images), ProbabilityHistogram())
     centrelines = sum((image.centrelines for image in images), CentrelineCounts())
     result: dict[str, Any] = {
         "n": len(images),
-        "auc": sum((image.histogram for image in images), ProbabilityHistogram()).auc(),
+        "auc": histogram.auc(),
+        "average_precision": histogram.average_precision(),
         **pooled.scores(),
         "cldice": centrelines.cldice(),
         "threshold": threshold,
@@ -148,6 +150,18 @@ def summarise(images: Sequence[ScoredImage], *, threshold: float, seed: int, res
     result["ci95"] = bootstrap_intervals(images, seed=seed, resamples=resamples) if resamples else {}
     second = _second_observer(images)
     return {**result, "second_observer": second} if second else result
+
+
+def write_figures(folder: Path, images: Sequence[ScoredImage], *, title: str) -> None:
+    """Draw the curves of all photographs together as ``curves.png`` into ``folder``; at least one is needed."""
+    seconds = [image.second_counts for image in images if image.second_counts is not None]
+    write_curves(
+        folder / "curves.png",
+        sum((image.histogram for image in images), ProbabilityHistogram()),
+        chosen=sum((image.counts for image in images), Counts()),
+        second=sum(seconds, Counts()) if seconds else None,
+        title=title,
+    )
 
 
 def _scores_of(image: ScoredImage) -> dict[str, Any]:
@@ -225,33 +239,3 @@ def _auc(vessel: NDArray[np.float64], background: NDArray[np.float64]) -> float:
     below = np.cumsum(background) - background
     pairs = vessel.sum() * background.sum()
     return ratio(float(vessel @ (below + 0.5 * background)), float(pairs)) if pairs else float("nan")
-
-
-def write_panel(
-    path: Path,
-    *,
-    pixels: NDArray[np.uint8],
-    truth: NDArray[np.bool_],
-    probability: NDArray[np.float32],
-    mask: NDArray[np.bool_],
-) -> None:
-    """Write photograph, truth, probability, mask and errors side by side as one PNG.
-
-    Errors: white found, red missed, blue invented. The picture shows a photograph of the data
-    set, so its terms apply to it.
-    """
-    errors = np.zeros((*truth.shape, 3), dtype=np.uint8)
-    errors[truth & mask] = (255, 255, 255)
-    errors[truth & ~mask] = (220, 50, 47)
-    errors[~truth & mask] = (70, 130, 255)
-    grey = (truth * np.uint8(255), np.rint(probability * 255).astype(np.uint8), mask * np.uint8(255))
-    parts = [pixels, *(np.repeat(part[..., None], 3, axis=2) for part in grey), errors]
-    tiles = []
-    for part in parts:
-        tile = Image.new("RGB", (PANEL_SIDE, PANEL_SIDE))
-        picture = Image.fromarray(part)
-        picture.thumbnail((PANEL_SIDE, PANEL_SIDE), Image.Resampling.BOX)
-        tile.paste(picture)
-        tiles.append(np.asarray(tile))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(tiles, axis=1)).save(path, compress_level=3)

@@ -11,6 +11,7 @@ from ml.evaluation.segmentation import (
     count_pixels,
     count_probabilities,
 )
+from ml.evaluation.segmentation_figures import reliability_points
 
 
 def random_case(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -58,6 +59,38 @@ def test_auc_agrees_with_scikit_learn(seed):
     auc = count_probabilities(probability, truth).auc()
 
     assert auc == pytest.approx(metrics.roc_auc_score(truth, probability), abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_curves_agree_with_scikit_learn(seed):
+    probability, truth = random_case(seed)
+
+    histogram = count_probabilities(probability, truth)
+
+    assert histogram.average_precision() == pytest.approx(metrics.average_precision_score(truth, probability), abs=1e-4)
+    assert metrics.auc(*histogram.roc()) == pytest.approx(metrics.roc_auc_score(truth, probability), abs=1e-5)
+
+
+def test_precision_and_recall_by_hand():
+    truth = np.array([True, False, True, False])
+    histogram = count_probabilities(np.array([0.9, 0.8, 0.8, 0.1], dtype=np.float32), truth)
+
+    precision, recall = histogram.precision_recall()
+
+    assert precision.tolist() == pytest.approx([1, 2 / 3, 2 / 4])
+    assert recall.tolist() == [0.5, 1, 1]
+    assert histogram.average_precision() == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    assert ProbabilityHistogram().average_precision() == 0.0
+
+
+def test_reliability_by_hand():
+    truth = np.array([True, True, False, False, False])
+    histogram = count_probabilities(np.array([1.0, 0.98, 0.02, 0.02, 0.98], dtype=np.float32), truth)
+
+    stated, found = reliability_points(histogram)
+
+    assert stated.tolist() == pytest.approx([0.02, 2.96 / 3], abs=1e-4)
+    assert found.tolist() == pytest.approx([0, 2 / 3])
 
 
 def test_auc_counts_ties_half():

@@ -126,6 +126,20 @@ def test_panel_shows_five_pictures(drawn_set, tmp_path):
     assert (255, 255, 255) in colours
 
 
+def test_command_writes_report_curves_and_panels(drawn_set, tmp_path):
+    out = tmp_path / "report"
+
+    status = main(["evaluate-segmenter", "--data", str(drawn_set), "--resamples", "10", "--out", str(out)])
+
+    report = json.loads((out / "report.json").read_text())
+    assert status == 0
+    assert 0 < report["average_precision"] <= 1
+    assert {"whole_frame", "per_image", "spread", "ci95"} <= set(report)
+    assert len(list((out / "panels").glob("*.png"))) == report["n"]
+    with Image.open(out / "curves.png") as curves:
+        assert curves.size == (1320, 440)
+
+
 def test_summary_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no labelled photograph"):
         summarise([], threshold=0.5, seed=0)
