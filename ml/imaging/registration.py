@@ -129,7 +129,8 @@ class _Pair:
         fixed, to_fixed = _smaller(self.fixed, side)
         moving, to_moving = _smaller(self.moving, side)
         levels = np.float32(255)
-        return fixed / levels, moving / levels, to_fixed @ self.to_fixed, to_moving @ self.to_moving
+        maps = fixed.astype(np.float32) / levels, moving.astype(np.float32) / levels
+        return *maps, to_fixed @ self.to_fixed, to_moving @ self.to_moving
 
     def has_vessels(self) -> bool:
         """Whether either map shows enough for a comparison."""
