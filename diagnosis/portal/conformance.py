@@ -120,7 +120,7 @@ curl -H "$AUTH" "$(curl -s -H "$AUTH" "$PORTAL/api/v1/patients/?page_size=1" | j
         title=_("A photograph is taken in and queued"),
         meaning=_("Location says where the result will be. The key makes it safe to send again."),
         curl=f"""curl -i -H "$AUTH" -H 'Idempotency-Key: order-4711' "{PHOTOGRAPH}" \\
-  -F mrn=A-17 -F laterality=R -F image=@right-eye.jpg""",
+  -F mrn=A-17 -F laterality=R -F external_id=order-4711 -F image=@right-eye.jpg""",
         expected="202, Location",
     ),
     Check(
@@ -129,7 +129,7 @@ curl -H "$AUTH" "$(curl -s -H "$AUTH" "$PORTAL/api/v1/patients/?page_size=1" | j
         title=_("The same key and body get the first answer"),
         meaning=_("After a time-out send the request again: no second diagnosis begins."),
         curl=f"""curl -i -H "$AUTH" -H 'Idempotency-Key: order-4711' "{PHOTOGRAPH}" \\
-  -F mrn=A-17 -F laterality=R -F image=@right-eye.jpg""",
+  -F mrn=A-17 -F laterality=R -F external_id=order-4711 -F image=@right-eye.jpg""",
         expected="202, Idempotency-Replayed: true, same id",
     ),
     Check(
@@ -138,7 +138,7 @@ curl -H "$AUTH" "$(curl -s -H "$AUTH" "$PORTAL/api/v1/patients/?page_size=1" | j
         title=_("The same key with another body is refused"),
         meaning=_("One key stands for one order."),
         curl=f"""curl -i -H "$AUTH" -H 'Idempotency-Key: order-4711' "{PHOTOGRAPH}" \\
-  -F mrn=A-17 -F laterality=L -F image=@right-eye.jpg""",
+  -F mrn=A-17 -F laterality=L -F external_id=order-4711 -F image=@right-eye.jpg""",
         expected="422 idempotency_key_reused",
     ),
     Check(
@@ -146,7 +146,9 @@ curl -H "$AUTH" "$(curl -s -H "$AUTH" "$PORTAL/api/v1/patients/?page_size=1" | j
         group=SENDING,
         title=_("One photograph is never two patients'"),
         meaning=_("A mix-up is stopped at the door. Somebody has to look."),
-        curl=f"""curl -i -H "$AUTH" "{PHOTOGRAPH}" \\
+        curl=f"""curl -H "$AUTH" "$PORTAL/api/v1/patients/" {JSON} \\
+  -d '{{"mrn": "B-18", "given_name": "Bea", "family_name": "Example", "sex": "female"}}'
+curl -i -H "$AUTH" "{PHOTOGRAPH}" \\
   -F mrn=B-18 -F laterality=R -F image=@right-eye.jpg""",
         expected="409 image_of_another_patient",
     ),
