@@ -83,4 +83,5 @@ def describe(features: Mapping[str, float | bool | None] | None) -> list[Measure
 def _shown(value: float | None, measure: Measure) -> str:
     if value is None:
         return ""
-    return number_format(value * measure.factor, decimal_pos=measure.decimals)
+    # Rounded first: Django cuts digits off.
+    return number_format(round(value * measure.factor, measure.decimals), decimal_pos=measure.decimals)
