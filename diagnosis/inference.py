@@ -85,8 +85,6 @@ class Findings:
     pictures: dict[str, tuple[str, str, bytes]]
 
 
-class AnalysisRefusedError(Exception):
-    """The pipeline refused the photograph on purpose; ``code`` is stable."""
 class HottestArea(TypedDict):
     """Where a heat map is hottest, as plain values for the cache.
 
@@ -116,6 +114,8 @@ class Alignment:
     is_usable: bool
 
 
+class AnalysisRefusedError(Exception):
+    """The pipeline refused the photograph on purpose; ``code`` is stable."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(code)
