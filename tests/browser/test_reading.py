@@ -1,13 +1,15 @@
 """Reading by keyboard alone, in a real browser: grade, reveal, sign, next."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from diagnosis.models import BlindGrade, Review, ReviewDraft, Role
-from tests.browser.test_walks import sign_in
+from tests.browser.test_walks import LOW_CONTRAST, sign_in
 from tests.factories import ClinicFactory, PatientFactory, finished_diagnosis
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -60,3 +62,43 @@ def test_two_photographs_by_keyboard_alone(open_page: Callable[..., Any]) -> Non
     assert (newer.report_status, newer.awaited_reading) == ("preliminary", "second")
     assert BlindGrade.objects.get().label == "Normal"
     assert not ReviewDraft.objects.filter(diagnosis=newer).exists()
+
+
+def test_without_script_enter_in_a_field_saves_a_draft_and_does_not_sign(open_page: Callable[..., Any]) -> None:
+    clinic = ClinicFactory(name="Browser clinic", blind_review=True)
+    diagnosis = finished_diagnosis(image__patient=PatientFactory(clinic=clinic))
+    page = open_page(java_script_enabled=False)
+    sign_in(page, Role.CLINICIAN, clinic)
+    page.goto(reverse("portal:diagnosis", args=[diagnosis.pk]))
+
+    page.get_by_label("No sign of the three conditions").check()
+    page.get_by_role("button", name="Store my grade and show the result").click()
+    page.get_by_text("Your grade before you saw the result").wait_for()
+    page.get_by_label("Why it differs").fill("vertical ratio 0.3")
+    page.get_by_label("Why it differs").press("Enter")
+
+    page.get_by_text("The draft is saved. Only you see it.").wait_for()
+    assert page.get_by_label("Why it differs").input_value() == "vertical ratio 0.3"
+    assert not Review.objects.exists()
+    page.get_by_role("button", name="Sign", exact=True).click()
+    page.get_by_text("Your review is signed.").wait_for()
+    assert Review.objects.get().reason == "vertical ratio 0.3"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_reading_pages_fit_a_phone_and_can_be_read(open_page: Callable[..., Any], theme: str) -> None:
+    clinic = ClinicFactory(name="Browser clinic", blind_review=True)
+    late = timezone.now() - timedelta(hours=60)
+    diagnosis = finished_diagnosis(image__patient=PatientFactory(clinic=clinic), finished_at=late)
+    page = open_page(color_scheme=theme, viewport={"width": 320, "height": 800})
+    sign_in(page, Role.CLINIC_ADMIN, clinic)
+
+    for path in (
+        reverse("portal:home") + "?filter=review",
+        reverse("portal:home") + "?filter=urgent",
+        reverse("portal:diagnosis", args=[diagnosis.pk]) + "?queue=urgent",
+        reverse("portal:reading_settings"),
+    ):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320, path
+        assert not page.evaluate(LOW_CONTRAST), path
