@@ -48,7 +48,16 @@ def test_before_the_grade_nothing_of_the_result_is_on_the_page_nor_behind_an_add
 
     assert "What do you see?" in page
     assert route("review_grade", diagnosis) in page
-    for trace in ("laucoma", "81 %", "0.81", "grad_cam", "vessel_map", "vessel_overlay", "1.0.0", route("review_sign", diagnosis)):
+    for trace in (
+        "laucoma",
+        "81 %",
+        "0.81",
+        "grad_cam",
+        "vessel_map",
+        "vessel_overlay",
+        "1.0.0",
+        route("review_sign", diagnosis),
+    ):
         assert trace not in page, trace
     for name in ARTIFACTS:
         assert reader.get(route("artifact", diagnosis, name)).status_code == 404
