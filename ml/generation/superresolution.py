@@ -21,6 +21,8 @@ SCALE = 2
 MODEL_FILE = "model.keras"
 # Sides of a tile that is enlarged at once, and of what it sees around it: more than the network's receptive field.
 TILE, MARGIN = 256, 24
+# 8-bit levels that an edge, and what is to be added at it, are measured in.
+DETAIL_LEVELS = 8.0
 
 
 def build_network(*, width: int, blocks: int) -> keras.Model:
@@ -39,8 +41,13 @@ def build_network(*, width: int, blocks: int) -> keras.Model:
         same units, that is to be added to the photograph enlarged by bicubic interpolation.
     """
     pixels = keras.Input((None, None, 3), name="pixels")
-    scaled = layers.Rescaling(1 / 255, name="scale_to_unit")(pixels)
-    stem = layers.Conv2D(width, 5, padding="same", activation="relu")(scaled)
+    # What bicubic interpolation lacks is a few levels and hangs on edges: beside the colour of the retina the
+    # network would hardly see them, and any step of the optimizer would be larger than what is to be learnt.
+    blurred = layers.AveragePooling2D(5, strides=1, padding="same")(pixels)
+    edges = layers.Rescaling(1 / DETAIL_LEVELS, name="edges")(layers.Subtract()([pixels, blurred]))
+    colour = layers.Rescaling(1 / 127.5, offset=-1.0, name="colour")(pixels)
+    seen = layers.Concatenate()([edges, colour])
+    stem = layers.Conv2D(width, 5, padding="same", activation="relu")(seen)
     code = layers.Conv2D(width, 3, strides=2, padding="same", activation="relu")(stem)
     for _ in range(blocks):
         inner = layers.Conv2D(width, 3, padding="same", activation="relu")(code)
@@ -48,7 +55,7 @@ def build_network(*, width: int, blocks: int) -> keras.Model:
     decoded = layers.Conv2DTranspose(width, 4, strides=2, padding="same", activation="relu")(code)
     merged = layers.Conv2D(width, 3, padding="same", activation="relu")(layers.Add()([stem, decoded]))
     detail = layers.Conv2DTranspose(3, 4, strides=SCALE, padding="same", kernel_initializer="zeros")(merged)
-    return keras.Model(pixels, layers.Rescaling(255.0, name="scale_to_bytes")(detail), name="superresolution")
+    return keras.Model(pixels, layers.Rescaling(DETAIL_LEVELS, name="levels")(detail), name="superresolution")
 
 
 class Enlarger:

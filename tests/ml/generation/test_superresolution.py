@@ -63,7 +63,7 @@ def test_loss_falls(finished):
     history = json.loads((run / training.HISTORY_FILE).read_text())
 
     assert [entry["step"] for entry in history] == [10, 20, 30, 40]
-    assert history[-1]["loss"] < 0.9 * history[0]["loss"]
+    assert history[-1]["loss"] < 0.95 * history[0]["loss"]
 
 
 def test_run_folder_and_metrics_are_complete(finished):
