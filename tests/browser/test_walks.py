@@ -242,12 +242,14 @@ def test_reading_uploading_and_signing_need_no_script(
 
 
 def pages_of(patient: Patient, diagnosis: Diagnosis) -> list[str]:
+    other_eye = finished_diagnosis(image__patient=patient, image__laterality="L")
     about_patient = [reverse(f"portal:{name}", args=[patient.pk]) for name in ("patient", "patient_edit", "upload")]
     plain = ["home", "patients", "patient_register", "models", "help", "about", "contact", "privacy", "terms"]
     return [
         *about_patient,
         *(reverse(f"portal:{name}") for name in plain),
         reverse("portal:diagnosis", args=[diagnosis.pk]),
+        reverse("portal:compare", args=[diagnosis.pk, other_eye.pk]),
         reverse("portal:help_topic", args=["myopia"]),
         reverse("portal:model", args=[BUNDLES[0]["name"]]),
         reverse("password_change"),
