@@ -3,6 +3,7 @@
 Both change the lightness L of CIELAB alone, so that a vessel keeps its hue, and leave the black border as it is.
 """
 
+import warnings
 from enum import StrEnum
 
 import numpy as np
@@ -51,7 +52,11 @@ def equalise(image: NDArray[np.uint8], mask: NDArray[np.bool_], *, method: Equal
         return image.copy()
     spread = _spread_globally if method is Equalisation.GLOBAL else _spread_by_tile
     lab[..., 0] = spread(lightness, mask)
-    equalised = np.rint(np.clip(color.lab2rgb(lab), 0, 1) * 255).astype(np.uint8)
+    with warnings.catch_warnings():
+        # Saturated colours leave the gamut when they are darkened; they are clipped to it.
+        warnings.filterwarnings("ignore", message=".*negative Z values")
+        rgb = color.lab2rgb(lab)
+    equalised = np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
     return np.where(mask[..., None], equalised, image)
 
 
