@@ -23,9 +23,11 @@ class RetinaAdminSite(AdminSite):
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Whether the user is staff and a platform administrator."""
-        from diagnosis.models import Role
+        from diagnosis.models import Role, User
 
-        return super().has_permission(request) and request.user.role == Role.PLATFORM_ADMIN
+        user = request.user
+        is_platform_admin = isinstance(user, User) and user.role == Role.PLATFORM_ADMIN
+        return is_platform_admin and super().has_permission(request)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The front page, with the models in use."""
