@@ -10,12 +10,21 @@ from ml.classification.data import Augmentation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
-    """What is trained; ``pretrained`` is a file name in the weights directory, or empty."""
+    """What is trained, and what it reads.
+
+    Attributes:
+        architecture: One of ``ml.classification.backbones.ARCHITECTURES``.
+        side: Side of the square crop in pixels.
+        pretrained: File name in the weights directory; empty begins from random weights.
+        dropout: Share of pooled features dropped while training.
+        equalisation: A value of :class:`ml.imaging.enhance.Equalisation`, applied to every crop.
+    """
 
     architecture: str
     side: int
     pretrained: str = ""
     dropout: float = 0.0
+    equalisation: str = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

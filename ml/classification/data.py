@@ -14,6 +14,7 @@ from PIL import Image, ImageFilter
 from ml.contracts import Box, FieldOfView
 from ml.errors import UngradableImageError
 from ml.evaluation import shortcut
+from ml.imaging.enhance import Equalisation, equalise_crop
 from ml.imaging.fov import crop_square, find_fov
 from ml.imaging.io import read_photograph
 
@@ -222,7 +223,12 @@ def load_pixels(photograph: LabelledPhotograph, root: Path) -> tuple[NDArray[np.
 
 
 def load_crops(
-    photographs: Sequence[LabelledPhotograph], root: Path, *, side: int, cache: Path | None = None
+    photographs: Sequence[LabelledPhotograph],
+    root: Path,
+    *,
+    side: int,
+    equalisation: Equalisation = Equalisation.NONE,
+    cache: Path | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Load the square crops of all photographs, and what a shortcut could be learnt from.
 
@@ -230,22 +236,25 @@ def load_crops(
         photographs: Rows of the manifest.
         root: Directory the files are relative to.
         side: Side of a crop in pixels.
+        equalisation: Of every crop.
         cache: Directory that keeps the result between runs; the name of the file in it hangs on the
-            photographs and the side, not on the pixels.
+            photographs, the side and the equalisation, not on the pixels.
 
     Returns:
         Crops (n, side, side, 3) uint8 RGB, and :func:`ml.evaluation.shortcut.measure` of each
         photograph (n, 5).
     """
     names = "\n".join(photograph.file for photograph in photographs)
-    kept = cache / f"crops-{hidden_name(f'{root.resolve()} {side} {names}')}" if cache else None
+    # The plain crops keep the name that they had before there was a choice.
+    treatment = "" if equalisation is Equalisation.NONE else f" {equalisation}"
+    kept = cache / f"crops-{hidden_name(f'{root.resolve()} {side}{treatment} {names}')}" if cache else None
     if kept and kept.is_dir():
         return np.load(kept / "crops.npy"), np.load(kept / "shortcuts.npy")
     crops = np.empty((len(photographs), side, side, 3), dtype=np.uint8)
     shortcuts = np.empty((len(photographs), len(shortcut.MEASURES)))
     for index, photograph in enumerate(photographs):
         pixels, fov, _ = load_pixels(photograph, root)
-        crops[index] = crop_square(pixels, fov, side=side)
+        crops[index] = equalise_crop(crop_square(pixels, fov, side=side), method=equalisation)
         shortcuts[index] = shortcut.measure(pixels)
     if kept:
         partial = kept.with_suffix(".partial")

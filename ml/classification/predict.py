@@ -12,6 +12,7 @@ from ml.classification.gradcam import closed_form_class_maps
 from ml.contracts import FieldOfView
 from ml.errors import BundleError
 from ml.imaging.bands import bands
+from ml.imaging.enhance import Equalisation, equalise_crop
 from ml.imaging.fov import crop_square
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class DiseaseClassifier:
         self.classes = tuple(bundle.manifest["output"]["classes"])
         self._side = int(bundle.manifest["input"]["side"])
         self._temperature = float(bundle.manifest["output"]["temperature"])
+        self._equalisation = Equalisation(bundle.manifest["input"].get("equalisation", Equalisation.NONE))
         self._mirrored = "horizontal_flip" in bundle.manifest.get("inference", {}).get("views", [])
         self._forward, self._kernel = _with_feature_maps(network)
 
@@ -71,10 +73,11 @@ class DiseaseClassifier:
         Returns:
             Probabilities and class maps, from one forward pass.
         """
-        return self.classify_crops(crop_square(pixels, fov, side=self._side)[None])[0]
+        crop = equalise_crop(crop_square(pixels, fov, side=self._side), method=self._equalisation)
+        return self.classify_crops(crop[None])[0]
 
     def classify_crops(self, crops: NDArray[np.uint8]) -> list[Classification]:
-        """Classify crops that :func:`ml.imaging.fov.crop_square` made; (n, side, side, 3) uint8 RGB."""
+        """Classify crops as the network reads them, equalised where the bundle says so; (n, side, side, 3) uint8 RGB."""
         batch = crops.astype(np.float32)
         if self._mirrored:
             batch = np.concatenate([batch, batch[:, :, ::-1]])

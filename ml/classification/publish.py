@@ -51,6 +51,7 @@ def publish_run(run: Path, directory: Path, *, version: str, image_run: Path | N
             "range": [0, 255],
             "colour_order": "RGB",
             "crop": "field of view, padded to a centred square",
+            "equalisation": config["network"]["equalisation"],
         },
         "output": {"classes": list(CLASSES), "temperature": metrics["temperature"], "values": "logits"},
         "inference": {"views": ["identity", "horizontal_flip"]},

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ def train(
     weights_dir: Path,
     initial: Path | None = None,
     cache: Path | None = None,
+    generated: Sequence[Path] = (),
     resume: bool = False,
     progress: Callable[[str], None] = logger.info,
 ) -> dict[str, Any]:
@@ -50,6 +51,8 @@ def train(
         weights_dir: Where the pre-trained weights lie.
         initial: Weights of an earlier run with the same network to begin from, instead of the linear head.
         cache: Keeps the crops between runs.
+        generated: Folders of generated photographs to train on too; the experiment's ``source_share``
+            says how often.
         resume: Continue from the checkpoint in ``out`` when there is one.
         progress: Called with one line per round.
 
@@ -59,7 +62,7 @@ def train(
     limit_threads(config.threads)
     out.mkdir(parents=True, exist_ok=True)
     (out / CONFIG_FILE).write_text(json.dumps(asdict(config), indent=1), encoding="utf-8")
-    data = load_training_data(config, manifest=manifest, root=root, cache=cache)
+    data = load_training_data(config, manifest=manifest, root=root, cache=cache, generated=generated)
     pretrained = weights_dir / config.network.pretrained if config.network.pretrained else None
     network = backbones.build_network(
         config.network.architecture,

@@ -1,5 +1,6 @@
 """What one experiment learns from: crops in memory, their rows, and who is drawn how often."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from ml.classification.data import (
     read_manifest,
     split_by_fold,
 )
+from ml.generation.oversampling import add_generated
+from ml.imaging.enhance import Equalisation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +40,24 @@ class TrainingData:
         return [self.photographs[index] for index in indices]
 
 
-def load_training_data(config: TrainingConfig, *, manifest: Path, root: Path, cache: Path | None) -> TrainingData:
-    """Read the rows of the experiment's sources, their crops, and split them by patient."""
+def load_training_data(
+    config: TrainingConfig, *, manifest: Path, root: Path, cache: Path | None, generated: Sequence[Path] = ()
+) -> TrainingData:
+    """Read the rows of the experiment's sources, their crops, and split them by patient.
+
+    Args:
+        config: The experiment.
+        manifest: Photographs or vessel maps.
+        root: Directory the files are relative to.
+        cache: Keeps the crops between runs.
+        generated: Folders of :func:`ml.generation.oversampling.write_generated`, for training alone.
+
+    Returns:
+        Everything the training reads.
+
+    Raises:
+        ValueError: The manifest is incomplete, or a generator has seen a patient who validates or tests.
+    """
     wanted = config.data.source_share
     photographs = tuple(row for row in read_manifest(manifest) if row.source in wanted and row.fold is not None)
     split = split_by_fold(
@@ -55,7 +74,14 @@ def load_training_data(config: TrainingConfig, *, manifest: Path, root: Path, ca
             validation=split.validation[measured[split.validation]],
             test=split.test[measured[split.test]],
         )
-    crops, shortcuts = load_crops(photographs, root, side=config.network.side, cache=cache)
+    photographs, split = add_generated(photographs, split, generated)
+    crops, shortcuts = load_crops(
+        photographs,
+        root,
+        side=config.network.side,
+        equalisation=Equalisation(config.network.equalisation),
+        cache=cache,
+    )
     return TrainingData(photographs=photographs, crops=crops, shortcuts=shortcuts, split=split)
 
 

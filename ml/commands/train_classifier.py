@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--initial", type=Path, metavar="FILE", help="weights to begin from, instead of training the first stage"
     )
     parser.add_argument("--cache", type=Path, help="keeps the crops between runs (default: OUT/cache)")
+    parser.add_argument("--generated", type=Path, action="append", default=[], metavar="DIR", help="train on these too")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in OUT")
     parser.add_argument("--threads", type=int, help="instead of the configuration's")
     parser.add_argument("--publish", type=Path, metavar="DIR", help="write the result to this bundle directory")
@@ -64,6 +65,7 @@ def _train(args: argparse.Namespace, path: Path, *, out: Path, initial: Path | N
         weights_dir=args.weights or args.root.parent / "weights",
         initial=initial,
         cache=args.cache or args.out / "cache",
+        generated=args.generated,
         resume=args.resume,
         progress=_say,
     )

@@ -5,7 +5,8 @@ from ml.bundle import write_bundle
 from ml.classification import backbones, gradcam
 from ml.classification.predict import Classification, DiseaseClassifier, check_network, vessel_map_pixels
 from ml.errors import BundleError
-from ml.imaging.fov import find_fov
+from ml.imaging.enhance import Equalisation, equalise_crop
+from ml.imaging.fov import crop_square, find_fov
 from tests.ml.classification.networks import SIDE, disc, manifest, tiny_bundle, tiny_network
 
 
@@ -50,6 +51,18 @@ def test_temperature_divides_the_logits(tmp_path, classifier):
     halves = softer.classify_crops(crop)[0].logits
 
     assert halves == pytest.approx(classifier.classify_crops(crop)[0].logits / 2, rel=1e-5)
+
+
+def test_bundle_that_learnt_from_equalised_photographs_reads_them_so(tmp_path, classifier):
+    equalising = DiseaseClassifier(tiny_bundle(tmp_path, input={"side": SIDE, "equalisation": "clahe"}))
+    pixels = disc(seed=4)
+    fov = find_fov(pixels)
+
+    result = equalising.classify(pixels, fov)
+
+    crop = equalise_crop(crop_square(pixels, fov, side=SIDE), method=Equalisation.CLAHE)
+    assert result.logits == pytest.approx(classifier.classify_crops(crop[None])[0].logits, rel=1e-5)
+    assert not np.allclose(result.logits, classifier.classify(pixels, fov).logits, rtol=1e-3)
 
 
 def test_closed_form_maps_equal_grad_cam_by_its_definition():

@@ -12,8 +12,9 @@ from ml.classification import config as configs
 from ml.classification import finetune, publish, train
 from ml.classification.data import CLASSES, read_manifest
 from ml.classification.predict import DiseaseClassifier, check_network
-from ml.classification.training_data import load_training_data
+from ml.classification.training_data import load_training_data, training_probabilities
 from ml.evaluation.classification import macro_area
+from ml.imaging.enhance import Equalisation, equalise_crop
 from ml.imaging.fov import find_fov
 from ml.imaging.io import read_photograph
 from tests.ml.classification.networks import SIDE, disc
@@ -194,6 +195,34 @@ def test_source_that_brings_grades_only_teaches_but_neither_chooses_nor_measures
     assert set(metrics["test"]["per_source"]) == {"ODIR-5K"}
     # The grades' head is left behind: the saved weights fit the network that serves.
     publish.publish_run(tmp_path, tmp_path / "fundus_disease_classification", version="0.0.1")
+
+
+def test_equalised_and_generated_photographs_reach_the_training(photographs, tmp_path):
+    folder = tmp_path / "generated"
+    (folder / "Glaucoma").mkdir(parents=True)
+    Image.fromarray(disc(80, 80, seed=99)).save(folder / "Glaucoma" / "0.png")
+    (folder / "manifest.csv").write_text(
+        "file,class,source_dataset,label_quality,split_group,fold5\nGlaucoma/0.png,Glaucoma,generated,synthetic,g0,\n"
+    )
+    (folder / "generator.json").write_text(json.dumps({"training_groups": []}))
+    config = tiny_config()
+    config = replace(
+        config,
+        network=replace(config.network, equalisation="global"),
+        data=replace(config.data, source_share={"ODIR-5K": 0.9, "generated": 0.1}),
+    )
+    where = {"manifest": photographs, "root": photographs.parent, "cache": tmp_path / "cache"}
+
+    data = load_training_data(config, **where, generated=[folder])
+
+    plain = load_training_data(tiny_config(), **where)
+    assert [data.photographs[index].source for index in data.split.training][-1] == "generated"
+    assert len(data.crops) == len(plain.crops) + 1
+    expected = equalise_crop(plain.crops[0], method=Equalisation.GLOBAL)
+    assert (data.crops[0] == expected).all()
+    assert (data.crops[0] != plain.crops[0]).any()
+    probabilities = training_probabilities(data, config)
+    assert probabilities[-1] == pytest.approx(0.1)
 
 
 def test_one_command_trains_the_first_stage_too_and_only_once(photographs, tmp_path):
