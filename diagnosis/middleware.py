@@ -1,4 +1,4 @@
-"""Request ids, idle sessions, and no caching of anything private."""
+"""Request ids, languages, idle sessions, and no caching of anything private."""
 
 import re
 import time
@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.contrib.auth import logout
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.middleware.locale import LocaleMiddleware
+from django.utils import translation
 from django.utils.cache import patch_cache_control
 
 from diagnosis import logs
@@ -50,6 +52,30 @@ class RequestIdMiddleware:
         finally:
             logs.unbind("request_id")
         response.headers["X-Request-ID"] = request_id
+        return response
+
+
+class LanguageMiddleware(LocaleMiddleware):
+    """Pages speak the reader's language: the one they chose, else their browser's. The REST API speaks English.
+
+    Programs read its codes; its sentences end in logs and tickets, where one language serves everybody.
+    """
+
+    API = "/api/"
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Activate the language of this request."""
+        if not request.path_info.startswith(self.API):
+            super().process_request(request)
+            return
+        translation.activate(settings.LANGUAGE_CODE)
+        request.LANGUAGE_CODE = settings.LANGUAGE_CODE
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Name the language; only pages vary with what the browser accepts."""
+        if not request.path_info.startswith(self.API):
+            return super().process_response(request, response)
+        response.headers.setdefault("Content-Language", settings.LANGUAGE_CODE)
         return response
 
 

@@ -6,11 +6,11 @@ from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
-from django.utils.translation import gettext as _t
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from diagnosis import access
 from diagnosis.access import Capability
@@ -21,6 +21,7 @@ from diagnosis.errors import DiagnosisError, StateConflictError
 from diagnosis.models import Diagnosis, DiseaseClass, FundusImage, Review
 from diagnosis.portal.views.worklist import found_patients
 from diagnosis.services import intake
+from diagnosis.templatetags.portal import percent
 
 # One page of the list: more would fill the queue before the patients who are in the house.
 MAX_RERUNS = 50
@@ -161,19 +162,22 @@ class DiagnosisAdmin(PrivateSearchMixin, ReadOnlyAdmin):
         """Of the class above."""
         if diagnosis.confidence is None:
             return self.get_empty_value_display()
-        return f"{100 * diagnosis.confidence:.0f} %"
+        return percent(diagnosis.confidence)
 
     @admin.display(description=_("result page"))
     def result_page(self, diagnosis: Diagnosis) -> str:
         """Link to the portal's page."""
         address = reverse("portal:diagnosis", args=[diagnosis.pk])
-        return format_html('<a href="{}">{}</a>', address, _t("Open the result in the portal"))
+        return format_html('<a href="{}">{}</a>', address, gettext("Open the result in the portal"))
 
     @admin.display(description=_("probabilities"))
     def probabilities_text(self, diagnosis: Diagnosis) -> str:
         """All four classes, by both paths together."""
         shares = diagnosis.probabilities or {}
-        lines = [f"{DiseaseClass(name).label}: {100 * share:.1f} %" for name, share in shares.items()]
+        lines = [
+            f"{DiseaseClass(name).label}: {number_format(round(100 * share, 1), decimal_pos=1)} %"
+            for name, share in shares.items()
+        ]
         return as_list(lines) or self.get_empty_value_display()
 
     @admin.display(description=_("models"))
@@ -187,7 +191,11 @@ class DiagnosisAdmin(PrivateSearchMixin, ReadOnlyAdmin):
         """Code and sentence."""
         if not diagnosis.error_code:
             return self.get_empty_value_display()
-        return f"{diagnosis.error_code}: {diagnosis.error_detail}"
+        return (
+            f"{diagnosis.error_code}: {gettext(diagnosis.error_detail)}"
+            if diagnosis.error_detail
+            else diagnosis.error_code
+        )
 
     def found(self, queryset: QuerySet[Diagnosis], text: str, *, request: HttpRequest) -> QuerySet[Diagnosis]:
         """Return the diagnoses of a patient, or those that an id means."""
@@ -200,7 +208,7 @@ class DiagnosisAdmin(PrivateSearchMixin, ReadOnlyAdmin):
         """Queue a new diagnosis of each selected photograph; each is audited by the service."""
         chosen = list(queryset[: MAX_RERUNS + 1])
         if len(chosen) > MAX_RERUNS:
-            text = _t("At most %d diagnoses are run again at a time. None was queued: select fewer.") % MAX_RERUNS
+            text = gettext("At most %d diagnoses are run again at a time. None was queued: select fewer.") % MAX_RERUNS
             self.message_user(request, text, messages.ERROR)
             return
         queued = unfinished = 0

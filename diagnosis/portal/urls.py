@@ -81,6 +81,7 @@ _portal = [
     path("terms/", pages.TermsView.as_view(), name="terms"),
     path("preferences/", preferences.PreferencesView.as_view(), name="preferences"),
     path("preferences/theme/", preferences.ThemeView.as_view(), name="theme"),
+    path("preferences/language/", preferences.LanguageView.as_view(), name="language"),
 ]
 
 urlpatterns = [

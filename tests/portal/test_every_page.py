@@ -23,7 +23,7 @@ from tests.factories import (
     finished_diagnosis,
 )
 
-OPEN_PAGES = {"help", "help_topic", "about", "contact", "privacy", "terms", "preferences", "theme"}
+OPEN_PAGES = {"help", "help_topic", "about", "contact", "privacy", "terms", "preferences", "theme", "language"}
 PEOPLE = [Role.TECHNICIAN, Role.CLINICIAN, Role.CLINIC_ADMIN, Role.PLATFORM_ADMIN]
 
 # Who may not open a page.

@@ -11,6 +11,7 @@ from django.core.mail import EmailMessage
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
+from django.utils import translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -124,8 +125,11 @@ def _send(request: HttpRequest, form: ContactForm) -> int:
         form.add_error(None, _("Too many messages in the last hour. Nothing was sent. Try again later."))
         return 429
     fields = form.cleaned_data
+    # Who answers speaks the language of the portal, not that of each visitor.
+    with translation.override(settings.LANGUAGE_CODE):
+        subject = _("Message through the Retina Portal")
     mail = EmailMessage(
-        subject=_("Message through the Retina Portal"),
+        subject=subject,
         body=f"{fields['name']} <{fields['email']}>\n\n{fields['message']}",
         to=[settings.CONTACT_EMAIL],
         reply_to=[fields["email"]],

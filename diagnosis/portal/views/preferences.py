@@ -9,6 +9,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views import View
+from django.views.i18n import set_language
 
 from diagnosis.portal.context import THEME_COOKIE, THEMES
 
@@ -69,6 +70,14 @@ class ThemeView(View):
         theme = request.POST.get("theme", "")
         _remember(request, response, THEME_COOKIE, theme if theme in THEMES else SYSTEM, default=SYSTEM)
         return response
+
+
+class LanguageView(View):
+    """The choice of a language, at the foot of each page and in the preferences."""
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        """Set the cookie and go back to where the reader was; a language that is none of ours has no effect."""
+        return set_language(request)
 
 
 def _remember(request: HttpRequest, response: HttpResponse, name: str, value: str, *, default: str) -> None:
