@@ -1,6 +1,6 @@
 """Figures of a classifier: areas under curves, calibration, coverage, intervals by patient."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,17 +88,25 @@ def macro_area_interval(
     Returns:
         The 2.5th and the 97.5th percentile; NaN when the area is undefined.
     """
+    chosen_sets = resamples(groups, seed=seed, draws=draws)
+    return percentile_interval([macro_area(labels[chosen], probabilities[chosen]) for chosen in chosen_sets])
+
+
+def resamples(groups: NDArray[np.str_], *, seed: int, draws: int) -> Iterator[NDArray[np.intp]]:
+    """Yield ``draws`` times the positions of as many patient groups as there are, drawn with replacement."""
     rng = np.random.default_rng(seed)
     _, membership = np.unique(groups, return_inverse=True)
     order = np.argsort(membership, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(membership[order])) + 1)
-    areas = []
     for _ in range(draws):
-        chosen = np.concatenate([members[index] for index in rng.integers(0, len(members), size=len(members))])
-        areas.append(macro_area(labels[chosen], probabilities[chosen]))
-    if np.isnan(areas).all():
+        yield np.concatenate([members[index] for index in rng.integers(0, len(members), size=len(members))])
+
+
+def percentile_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the 2.5th and the 97.5th percentile of the values that are defined; NaN when none is."""
+    if np.isnan(values).all():
         return float("nan"), float("nan")
-    low, high = np.nanpercentile(areas, [2.5, 97.5])
+    low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
 
 
