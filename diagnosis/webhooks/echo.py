@@ -1,8 +1,9 @@
 """A receiver to try webhooks with: takes what this portal signed, and keeps it for an hour.
 
-It is reached in two ways. Over HTTP, like every receiver, at ``/api/v1/sandbox/webhook-echo/``. And in a sandbox
-(``SANDBOX``) at ``ADDRESS``, without a connection: the courier hands the signed request over in the same process. Outbox,
-signature, delivery log and pauses are those of every webhook, and the rules for addresses stay as strict as they are.
+There is one in a sandbox (``SANDBOX``) only, and it is reached in two ways. Over HTTP, like every receiver, at
+``/api/v1/sandbox/webhook-echo/``. And at ``ADDRESS``, without a connection: the courier hands the signed request over in
+the same process. Outbox, signature, delivery log and pauses are those of every webhook, and the rules for addresses stay
+as strict as they are.
 """
 
 import json

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from django.db import connection
 
 from diagnosis import inference
@@ -71,6 +72,12 @@ def models_present(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand in for the model bundles."""
     shown = [{**bundle, "metrics": {"macro_auc": 0.9}, "card": "# Card"} for bundle in factories.BUNDLES]
     monkeypatch.setattr(inference, "bundles", lambda: shown)
+
+
+@pytest.fixture
+def sandbox(settings: LazySettings) -> None:
+    """Open the sandbox, which has the echo."""
+    settings.SANDBOX = True
 
 
 @pytest.fixture

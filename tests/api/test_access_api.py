@@ -54,7 +54,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 ROWS = [(route, method) for route, methods in MATRIX.items() for method in methods]
 RECORDS = [(route, method) for route, method in ROWS if "<uuid:" in route]
 
-pytestmark = [pytest.mark.usefixtures("models_present", "accepted_photograph", "rung")]
+pytestmark = [pytest.mark.usefixtures("models_present", "accepted_photograph", "rung", "sandbox")]
 
 
 def routes(patterns, prefix=""):

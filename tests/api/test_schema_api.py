@@ -180,6 +180,7 @@ def test_answers_fit_the_document(document, clinician, patient, queued, finished
     validate(document, "/api/v1/models/", "get", clinician.get("/api/v1/models/"))
 
 
+@pytest.mark.usefixtures("sandbox")
 def test_answers_about_webhooks_fit_the_document(document, ehr):
     every, one = "/api/v1/webhooks/", "/api/v1/webhooks/{webhook_id}/"
     fields = {"url": "https://ehr.example.org/hooks", "events": ["review.signed"]}

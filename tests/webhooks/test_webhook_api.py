@@ -353,6 +353,10 @@ class TestOtherClinics:
 class TestEcho:
     """The sandbox's own receiver."""
 
+    @pytest.fixture(autouse=True)
+    def opened_sandbox(self, settings):
+        settings.SANDBOX = True
+
     @pytest.fixture
     def message(self, created):
         """Return body and headers of a message to the webhook."""
@@ -401,6 +405,18 @@ class TestEcho:
 
         assert_problem(self.send(body.replace(b"ping", b"pong"), headers), 403, "signature_invalid")
 
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+    def test_outside_a_sandbox_its_address_is_none(self, ehr, message, settings, method):
+        settings.SANDBOX = False
+        body, headers = message
+        for client in (ehr.client, APIClient()):
+            answer = client.generic(method, ECHO, data=body, content_type="application/json", headers=headers)
+            other = client.generic(method, "/api/v1/sandbox/other/", data=body, content_type="application/json")
+
+            assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
+            assert answer.content.replace(ECHO.encode(), b"") == other.content.replace(b"/api/v1/sandbox/other/", b"")
+        assert not WebhookEcho.objects.exists()
+
     @pytest.mark.parametrize(("body", "code"), [(b"[]", "validation_error"), (b"{", "parse_error")])
     def test_what_is_no_object_is_400(self, message, body, code):
         assert_problem(self.send(body, message[1]), 400, code)
@@ -419,7 +435,7 @@ class TestEcho:
 
 @pytest.mark.django_db(transaction=True)
 def test_from_a_subscription_to_the_echo_over_http(live_server, settings, clinic):
-    settings.WEBHOOK_ALLOW_LOOPBACK = True
+    settings.SANDBOX = settings.WEBHOOK_ALLOW_LOOPBACK = True
     ehr = ApiUser(factories.UserFactory(role=Role.EHR_CLIENT, clinic=clinic))
     webhook = ehr.post(LIST, {**BODY, "url": live_server.url.replace("localhost", "127.0.0.1") + ECHO}).json()
     ping = ehr.post(one(webhook, "ping/")).json()

@@ -4,6 +4,7 @@ import uuid
 from typing import Any, ClassVar
 
 import django_filters
+from django.conf import settings
 from django.db import transaction
 from django.http import HttpResponseNotModified
 from django.utils.translation import gettext as _
@@ -29,7 +30,7 @@ from diagnosis.api.serializers.webhooks import (
     webhook_url,
 )
 from diagnosis.api.views.base import ApiView, found
-from diagnosis.errors import DiagnosisError
+from diagnosis.errors import DiagnosisError, NotFoundError
 from diagnosis.models import DeliveryStatus, EventType, Webhook, WebhookDelivery, WebhookEcho
 from diagnosis.services import webhooks
 from diagnosis.webhooks import echo
@@ -245,12 +246,18 @@ class DeliveryReplayView(WebhookSubjectView):
 
 
 class WebhookEchoView(ApiView):
-    """A receiver to try webhooks with: takes what this portal signed, and shows it."""
+    """A receiver to try webhooks with: takes what this portal signed, and shows it. There is none outside a sandbox."""
 
     serializer_class = EchoPageSerializer
     pagination_class = None
     filter_backends: ClassVar[list[type]] = []
     capabilities: ClassVar[dict[str, Capability]] = {"GET": Capability.READ_WEBHOOKS}
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Answer outside a sandbox as at an address that is none: before anybody is asked who they are."""
+        if not settings.SANDBOX:
+            raise NotFoundError
+        super().initial(request, *args, **kwargs)
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         """Ask a message for its signature alone, as every receiver does."""
@@ -267,10 +274,13 @@ class WebhookEchoView(ApiView):
         operation_id="list_echoed_messages",
         summary="Read what the echo received",
         tags=["sandbox"],
-        responses={200: EchoPageSerializer, **schema.problems()},
+        responses={200: EchoPageSerializer, **schema.problems(404)},
     )
     def get(self, request: Request) -> Response:
-        """The last 20 messages to webhooks of your clinic that the echo took within the last hour, newest first."""
+        """The last 20 messages to webhooks of your clinic that the echo took within the last hour, newest first.
+
+        404 outside a sandbox.
+        """
         echoes = WebhookEcho.objects.visible_to(request.user).recent()[:SHOWN_ECHOES]
         return Response(self.get_serializer({"next": None, "previous": None, "results": echoes}).data)
 
@@ -287,11 +297,14 @@ class WebhookEchoView(ApiView):
         ],
         responses={
             200: EchoAnswerSerializer,
-            **schema.problems(400, 413, 415, examples={403: ["signature_invalid"]}),
+            **schema.problems(400, 404, 413, 415, examples={403: ["signature_invalid"]}),
         },
     )
     def post(self, request: Request) -> Response:
-        """Subscribe with this address to try webhooks. Needs no token but a valid signature; 403 without one."""
+        """Subscribe with this address to try webhooks. Needs no token but a valid signature; 403 without one.
+
+        404 outside a sandbox.
+        """
         body = request.body
         if not isinstance(request.data, dict):
             raise ValidationError(_("Send a JSON object."), code="invalid")

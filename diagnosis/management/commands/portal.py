@@ -62,8 +62,7 @@ class Command(BaseCommand):
         os.umask(0o077)
         host, port = options["host"], options["port"]
         if options["demo"]:
-            # Made-up patients only: integrators try webhooks with a receiver on the same host.
-            os.environ.setdefault("WEBHOOK_ALLOW_LOOPBACK", "1")
+            # Made-up patients only: integrators may add more, and try webhooks with the echo.
             os.environ.setdefault("SANDBOX", "1")
         runs_web, runs_worker = not options["worker_only"], not options["web_only"]
         if options["concurrency"] < 1:
