@@ -421,6 +421,14 @@ class TestEcho:
     def test_what_is_no_object_is_400(self, message, body, code):
         assert_problem(self.send(body, message[1]), 400, code)
 
+    @pytest.mark.parametrize("body", [b"{}", b'{"id": "x", "type": "other", "created_at": 1, "data": []}'])
+    def test_what_is_signed_but_no_message_is_400_and_not_kept(self, ehr, message, body):
+        message_id, now = message[1]["Webhook-Id"], int(message[1]["Webhook-Timestamp"])
+        headers = signature.headers(Webhook.objects.get(), message_id=message_id, timestamp=now, body=body)
+
+        assert_problem(self.send(body, headers), 400, "validation_error")
+        assert ehr.get(ECHO).json()["results"] == []
+
     def test_it_forgets_after_an_hour_and_shows_20(self, ehr, message):
         webhook = Webhook.objects.get()
         row = {"clinic": webhook.clinic, "webhook": webhook, "headers": {}, "body": json.loads(message[0])}
