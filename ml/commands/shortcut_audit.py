@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from ml.commands import _common
 
@@ -21,12 +22,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", action="append", help="only this source; may be given again")
     parser.add_argument("--fold", action="append", type=int, help="only this fold5; may be given again")
     parser.add_argument("--quality", action="append", help="only labels of this quality, such as strong")
+    parser.add_argument(
+        "--heat-maps",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with --manifest: also measure on N photographs how much Grad-CAM heat lies outside the field of view",
+    )
     parser.add_argument("--headline-source", default="ODIR-5K", help="must be beaten (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Audit; return 0 only if the model beats the baseline within the headline source."""
-    from ml.evaluation import predictions, shortcut
+    """Audit; return 0 only if the model beats the baseline within the headline source and no heat is shown outside."""
+    from ml.evaluation import heat, predictions, shortcut
 
     if args.manifest and args.root:
         from ml.commands.evaluate_classifier import select
@@ -37,13 +45,31 @@ def run(args: argparse.Namespace) -> int:
     else:
         _, scored, shortcuts = predictions.read(args.predictions or _stored(args.bundles))
     figures = shortcut.audit(scored, shortcuts, seed=args.seed)
+    heat_stays_inside = True
+    if args.heat_maps and args.manifest and args.root:
+        figures["heat_outside"] = outside = _heat_outside(args)
+        heat_stays_inside = outside["n"] > 0 and outside["shown"]["mean"] < heat.MAX_SHOWN_OUTSIDE
     _common.write_json(figures, args.json)
     for source, row in figures["per_source"].items():
         sys.stderr.write(
             f"{source}: n {row['n']}, frame and colour {row['baseline_macro_auc']}, model {row['model_macro_auc']}\n"
         )
     headline = figures["per_source"].get(args.headline_source)
-    return 0 if headline is None or headline["model_beats_baseline"] else 1
+    beats = headline is None or headline["model_beats_baseline"]
+    return 0 if beats and heat_stays_inside else 1
+
+
+def _heat_outside(args: argparse.Namespace) -> dict[str, Any]:
+    from ml import bundle as bundles
+    from ml.classification.predict import DiseaseClassifier
+    from ml.commands.evaluate_classifier import select
+    from ml.evaluation.heat import measure_heat
+
+    directory = (args.bundles or bundles.default_model_dir()) / bundles.DISEASE_CLASSIFICATION
+    classifier = DiseaseClassifier(bundles.load_bundle(directory))
+    figures = measure_heat(classifier, select(args), args.root, count=args.heat_maps, seed=args.seed)
+    sys.stderr.write(f"heat outside the field of view: {figures}\n")
+    return figures
 
 
 def _stored(model_dir: Path | None) -> Path:
