@@ -40,7 +40,7 @@ class AcceptedPhotograph:
         source_format: JPEG, PNG or DICOM.
         width: Pixels.
         height: Pixels.
-        quality: ``gradable``, ``score`` and ``reasons`` of the quick check, for the retake coach.
+        quality: ``gradable``, ``score``, ``reasons`` and ``remarks`` of the quick check, for the retake coach.
         dicom: Laterality and patient id found in a DICOM file, else None.
     """
 
@@ -66,7 +66,7 @@ class Findings:
         vessel_path: The same of the vessel path, or None.
         agreement: Whether both paths name the same class; None with one path.
         vessel_features: Research measures of the vessel mask by name; None in mode ``classify`` or when ungradable.
-        quality: ``gradable``, ``score``, ``reasons``.
+        quality: ``gradable``, ``score``, ``reasons``, ``remarks``.
         models: ``name``, ``version``, ``sha256`` of each bundle that spoke.
         timings_ms: Milliseconds by step.
         pictures: Artefact name to (file name, content type, bytes).
@@ -154,7 +154,12 @@ def accept_photograph(data: bytes, *, declared_type: str | None, file_name: str 
 
 
 def _quality(quality: Any) -> dict[str, Any]:
-    return {"gradable": quality.gradable, "score": round(quality.score, 3), "reasons": list(quality.reasons)}
+    return {
+        "gradable": quality.gradable,
+        "score": round(quality.score, 3),
+        "reasons": list(quality.reasons),
+        "remarks": list(quality.remarks),
+    }
 
 
 def bundles() -> list[dict[str, Any]]:

@@ -33,6 +33,13 @@ QUALITY_REASONS: dict[str, tuple[Text, Text]] = {
         _("Centre the pupil, keep the lids open, check the working distance, and retake it."),
     ),
 }
+# What a reader should know of a photograph that can be read.
+REMARKS: dict[str, tuple[Text, Text]] = {
+    "unlike_training": (
+        _("The photograph is unlike those that the models learnt from."),
+        _("Read it without them; another camera or a rare condition may be the reason."),
+    ),
+}
 UNKNOWN_REASON: tuple[Text, Text] = (
     _("The photograph cannot be read well."),
     _("Retake it: pupil centred, vessels in focus, whole field lit."),
@@ -40,8 +47,8 @@ UNKNOWN_REASON: tuple[Text, Text] = (
 
 
 def explain(reason: str) -> tuple[Text, Text]:
-    """Return what a reason code means and how to retake the photograph."""
-    return QUALITY_REASONS.get(reason, UNKNOWN_REASON)
+    """Return what the code of a reason or remark means and what to do."""
+    return QUALITY_REASONS.get(reason) or REMARKS.get(reason, UNKNOWN_REASON)
 
 
 def tip(reasons: Sequence[str]) -> Text:

@@ -126,12 +126,14 @@ class Quality:
         reasons: Stable codes, worst first: ``not_a_fundus``, ``too_dark``, ``overexposed``,
             ``blurred``, ``low_contrast``, ``cut_off``.
         measures: The numbers behind the verdict, by name.
+        remarks: Stable codes of what a reader should know of a gradable photograph: ``unlike_training``.
     """
 
     gradable: bool
     score: float
     reasons: tuple[str, ...] = ()
     measures: dict[str, float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -177,8 +177,11 @@ class Pipeline:
         watch.begin(Step.EXPLAINING)
         heat = heatmap(image_path, fused.prediction.label, fov, shape=fov.mask.shape)
         watch.end("explain")
+        unlike = self._image_classifier.is_unlike_training(image_path)
+        if unlike:
+            verdict = replace(verdict, remarks=(*verdict.remarks, "unlike_training"))
         return Analysis(
-            outcome=Outcome.INDETERMINATE if fused.indeterminate else Outcome.FINDING,
+            outcome=Outcome.INDETERMINATE if fused.indeterminate or unlike else Outcome.FINDING,
             prediction=fused.prediction,
             image_path=_prediction(image_path),
             vessel_path=None if vessel_path is None else _prediction(vessel_path),

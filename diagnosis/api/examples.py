@@ -116,7 +116,7 @@ _SUCCEEDED: dict[str, Any] = {
         "calibre": 9.1432,
         "research_use_only": True,
     },
-    "quality": {"gradable": True, "score": 0.92, "reasons": [], "tip": None},
+    "quality": {"gradable": True, "score": 0.92, "reasons": [], "remarks": [], "tip": None},
     "artifacts": {
         name: f"{_DIAGNOSIS_URL}artifacts/{name}/"
         for name in ("photograph", "vessel_map", "vessel_overlay", "grad_cam", "grad_cam_overlay")
@@ -143,6 +143,7 @@ _UNGRADABLE = {
         "gradable": False,
         "score": 0.11,
         "reasons": ["blurred"],
+        "remarks": [],
         "tip": "Focus on the optic disc, ask the patient to hold still, and take the photograph again.",
     },
     "artifacts": {**dict.fromkeys(_SUCCEEDED["artifacts"]), "photograph": f"{_DIAGNOSIS_URL}artifacts/photograph/"},

@@ -114,7 +114,12 @@ def _finding(diagnosis: Diagnosis) -> Statement:
 
 
 def _indeterminate(diagnosis: Diagnosis) -> Statement:
-    if diagnosis.agreement is False:
+    if "unlike_training" in (diagnosis.quality or {}).get("remarks", []):
+        explanation = _(
+            "The photograph is unlike those that the models learnt from, so no class is named. "
+            "A clinician needs to look at it."
+        )
+    elif diagnosis.agreement is False:
         explanation = _(
             "The two ways of reading the photograph point to different conditions. A clinician needs to look at it."
         )
@@ -233,9 +238,9 @@ def describe_review(review: Review) -> Text:
 
 
 def quality_reasons(quality: dict | None) -> list[QualityReason]:
-    """Return the gate's reasons in plain words, worst first, each with a retake tip."""
+    """Return the gate's reasons and remarks in plain words, worst first, each with what to do."""
     reasons = []
-    for code in (quality or {}).get("reasons", []):
+    for code in [*(quality or {}).get("reasons", []), *(quality or {}).get("remarks", [])]:
         text, tip = retake.explain(code)
         reasons.append(QualityReason(code=code, text=text, tip=tip))
     if not reasons and quality and not quality.get("gradable", True):

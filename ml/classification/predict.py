@@ -1,6 +1,6 @@
 """Use a classifier bundle: one photograph or vessel map in, probabilities and class maps out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ml.bundle import Bundle
 from ml.classification.calibration import softmax
+from ml.classification.familiarity import load_familiarity
 from ml.classification.gradcam import closed_form_class_maps
 from ml.contracts import FieldOfView
 from ml.errors import BundleError
@@ -28,12 +29,14 @@ class Classification:
         logits: (K,) float32, calibrated; their softmax is ``probabilities``.
         probabilities: Class name to probability; they sum to 1.
         class_maps: (h, w, K) float32, Grad-CAM before the ReLU over the square crop.
+        features: (C,) float32, what the last layer decides on: the mean over places, and over views.
     """
 
     classes: tuple[str, ...]
     logits: NDArray[np.float32]
     probabilities: dict[str, float]
     class_maps: NDArray[np.float32]
+    features: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
 
     @property
     def label(self) -> str:
@@ -60,6 +63,7 @@ class DiseaseClassifier:
         self._temperature = float(bundle.manifest["output"]["temperature"])
         self._equalisation = Equalisation(bundle.manifest["input"].get("equalisation", Equalisation.NONE))
         self._mirrored = "horizontal_flip" in bundle.manifest.get("inference", {}).get("views", [])
+        self._familiarity = load_familiarity(bundle)
         self._forward, self._kernel = _with_feature_maps(network)
 
     def classify(self, pixels: NDArray[np.uint8], fov: FieldOfView) -> Classification:
@@ -73,8 +77,15 @@ class DiseaseClassifier:
         Returns:
             Probabilities and class maps, from one forward pass.
         """
-        crop = equalise_crop(crop_square(pixels, fov, side=self._side), method=self._equalisation)
-        return self.classify_crops(crop[None])[0]
+        return self.classify_crops(self.crop(pixels, fov)[None])[0]
+
+    def crop(self, pixels: NDArray[np.uint8], fov: FieldOfView) -> NDArray[np.uint8]:
+        """Return a picture as the network reads it; (side, side, 3) uint8 RGB."""
+        return equalise_crop(crop_square(pixels, fov, side=self._side), method=self._equalisation)
+
+    def is_unlike_training(self, classification: Classification) -> bool:
+        """Tell whether a photograph lies far from all that were learnt from; never where the bundle cannot say."""
+        return self._familiarity is not None and self._familiarity.is_unlike(classification.features)
 
     def classify_crops(self, crops: NDArray[np.uint8]) -> list[Classification]:
         """Classify crops as the network reads them, equalised where the bundle says so; (n, side, side, 3) uint8 RGB."""
@@ -83,10 +94,12 @@ class DiseaseClassifier:
             batch = np.concatenate([batch, batch[:, :, ::-1]])
         features, logits = (np.asarray(output) for output in self._forward.predict_on_batch(batch))
         maps = closed_form_class_maps(features, self._kernel)
+        pooled = features.mean(axis=(1, 2), dtype=np.float32)
         if self._mirrored:
             half = len(crops)
             logits = (logits[:half] + logits[half:]) / 2
             maps = (maps[:half] + maps[half:, :, ::-1]) / 2
+            pooled = (pooled[:half] + pooled[half:]) / 2
         calibrated = (logits / self._temperature).astype(np.float32)
         return [
             Classification(
@@ -94,8 +107,9 @@ class DiseaseClassifier:
                 logits=row,
                 probabilities=dict(zip(self.classes, map(float, softmax(row)), strict=True)),
                 class_maps=row_maps.astype(np.float32),
+                features=row_features,
             )
-            for row, row_maps in zip(calibrated, maps, strict=True)
+            for row, row_maps, row_features in zip(calibrated, maps, pooled, strict=True)
         ]
 
 

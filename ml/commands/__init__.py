@@ -9,6 +9,8 @@ COMMANDS: dict[str, str] = {
     "train-classifier": "ml.commands.train_classifier",
     "segment-dataset": "ml.commands.segment_dataset",
     "evaluate-classifier": "ml.commands.evaluate_classifier",
+    "fit-ood": "ml.commands.fit_ood",
+    "evaluate-gate": "ml.commands.evaluate_gate",
     "shortcut-audit": "ml.commands.shortcut_audit",
     "equalise": "ml.commands.equalise",
     "train-superresolution": "ml.commands.train_superresolution",

@@ -131,6 +131,7 @@ def _success(file: Path, mode: Mode, image: FundusImage, analysis: Analysis) -> 
             "gradable": analysis.quality.gradable,
             "score": round(analysis.quality.score, 4),
             "reasons": list(analysis.quality.reasons),
+            "remarks": list(analysis.quality.remarks),
         },
         "models": [{"name": model.name, "version": model.version, "sha256": model.sha256} for model in analysis.models],
         "timings_ms": {step: round(spent, 1) for step, spent in analysis.timings_ms.items()},

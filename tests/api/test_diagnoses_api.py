@@ -47,7 +47,7 @@ def test_a_succeeded_diagnosis_has_the_whole_shape(ehr, finished):
     assert body["paths"]["image"] == {"prediction": "Glaucoma", "probabilities": factories.FOUR}
     assert body["agreement"] is True
     assert body["vessel_features"] == factories.VESSEL_FEATURES
-    assert body["quality"] == {"gradable": True, "score": 0.9, "reasons": [], "tip": None}
+    assert body["quality"] == {"gradable": True, "score": 0.9, "reasons": [], "remarks": [], "tip": None}
     base = f"http://testserver{ADDRESS}{finished.pk}/"
     assert body["artifacts"] == {name: f"{base}artifacts/{name}/" for name in PICTURES}
     assert body["models"] == factories.BUNDLES

@@ -128,6 +128,17 @@ def test_an_ungradable_photograph_names_reason_and_tip_and_no_class(signed_in: C
     assert not any(headline in text for headline in HEADLINES.values())
 
 
+def test_a_photograph_unlike_the_training_ones_names_no_class_and_says_why(reader: Client, clinic: Clinic) -> None:
+    quality = {"gradable": True, "score": 0.9, "reasons": [], "remarks": ["unlike_training"]}
+    diagnosis = result(clinic, outcome=Outcome.INDETERMINATE, prediction="", quality=quality)
+
+    text = page_of(reader, diagnosis)
+
+    assert "Indeterminate" in text
+    assert "unlike those that the models learnt from, so no class is named" in text
+    assert "another camera or a rare condition may be the reason" in text
+
+
 def test_every_reason_of_the_gate_has_words() -> None:
     codes = ["not_a_fundus", "too_dark", "overexposed", "blurred", "low_contrast", "cut_off"]
 

@@ -107,6 +107,9 @@ class QualitySerializer(serializers.Serializer):
     gradable = serializers.BooleanField()
     score = serializers.FloatField(min_value=0, max_value=1)
     reasons = serializers.ListField(child=serializers.CharField())
+    remarks = serializers.ListField(
+        child=serializers.CharField(), help_text="What a reader should know of a gradable photograph."
+    )
     tip = serializers.CharField(allow_null=True, help_text="How to retake the photograph.")
 
 
@@ -245,4 +248,4 @@ def _quality(quality: dict[str, Any] | None) -> dict[str, Any] | None:
         return None
     reasons = quality.get("reasons", [])
     tip = None if quality["gradable"] else str(retake.tip(reasons))
-    return {**quality, "reasons": reasons, "tip": tip}
+    return {**quality, "reasons": reasons, "remarks": quality.get("remarks", []), "tip": tip}
