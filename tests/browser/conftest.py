@@ -5,7 +5,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.test import Client
 
+from diagnosis.models import User
 from tests.support import require
 
 PHONE = {"width": 390, "height": 844}
@@ -44,7 +47,7 @@ def open_page(browser: Any, live_server: Any) -> Iterator[Callable[..., Any]]:
 
     def make(**options: Any) -> Any:
         context = browser.new_context(base_url=live_server.url, **({"viewport": DESKTOP} | options))
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
         contexts.append(context)
         page = context.new_page()
         watch(page)
@@ -54,6 +57,21 @@ def open_page(browser: Any, live_server: Any) -> Iterator[Callable[..., Any]]:
     for context in contexts:
         context.close()
     assert not complaints
+
+
+@pytest.fixture
+def open_as(open_page: Callable[..., Any], live_server: Any) -> Callable[..., Any]:
+    """Open pages for a user whose session exists already: ``open_as(user, **options of the context)``."""
+
+    def make(user: User, **options: Any) -> Any:
+        client = Client()
+        client.force_login(user)
+        page = open_page(**options)
+        session = client.cookies[settings.SESSION_COOKIE_NAME].value
+        page.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": live_server.url}])
+        return page
+
+    return make
 
 
 def _note_error(message: Any, complaints: list[str]) -> None:
