@@ -51,6 +51,11 @@ def word(code: str) -> Text:
     return {Outcome.INDETERMINATE: _("Indeterminate"), Outcome.UNGRADABLE: _("Not gradable")}[code]
 
 
+def _rounded(value: float, places: int) -> str:
+    # Django cuts decimals off where it should round.
+    return number_format(round(value, places), decimal_pos=places)
+
+
 def count(value: float) -> str:
     """Write a number of things."""
     return number_format(value, decimal_pos=0 if float(value).is_integer() else 1)
@@ -58,12 +63,12 @@ def count(value: float) -> str:
 
 def part(value: float) -> str:
     """Write a share on an axis, where 0 and 100 % are exactly that."""
-    return _("%(number)s %%") % {"number": number_format(value * 100, decimal_pos=0)}
+    return _("%(number)s %%") % {"number": _rounded(value * 100, 0)}
 
 
 def fine(value: float) -> str:
     """Write a measure with two places."""
-    return number_format(value, decimal_pos=2)
+    return _rounded(value, 2)
 
 
 def duration(seconds: float) -> str:
@@ -72,7 +77,7 @@ def duration(seconds: float) -> str:
     fitting = ((divisor, text) for limit, divisor, text in units if seconds < limit)
     divisor, text = next(fitting, (86400, _("%(number)s days")))
     value = seconds / divisor
-    return text % {"number": number_format(value, decimal_pos=0 if value == 0 or value >= 10 else 1)}
+    return text % {"number": _rounded(value, 0 if value == 0 or value >= 10 else 1)}
 
 
 def with_interval(found: Share | None) -> str:

@@ -161,3 +161,9 @@ def test_the_matrix_counts_statements_against_signed_words(reader: Client, clini
 )
 def test_durations_have_the_unit_that_suits_them(seconds: float, expected: str) -> None:
     assert figures.duration(seconds) == expected
+
+
+def test_figures_are_rounded_and_not_cut_off() -> None:
+    assert figures.part(3 / 7) == "43 %"
+    assert figures.fine(0.996) == "1.00"
+    assert figures.duration(2.66 * 60) == "2.7 min"

@@ -202,7 +202,7 @@ def _remarks(diagnosis: Diagnosis, latest: Review | None) -> list[Text]:
         )
     if diagnosis.quality:
         words = _("gradable") if diagnosis.quality.get("gradable") else _("not gradable")
-        score = number_format(diagnosis.quality.get("score") or 0, decimal_pos=2)
+        score = number_format(round(diagnosis.quality.get("score") or 0, 2), decimal_pos=2)
         remarks.append(
             _("Image quality: %(words)s, score %(score)s of 1.") % {"words": words, "score": score}
             + "".join(f" {reason.text}" for reason in wording.quality_reasons(diagnosis.quality))
