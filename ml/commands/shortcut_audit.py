@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="with --manifest: also measure on N photographs how much Grad-CAM heat lies outside the field of view",
+        help="also measure on N photographs of the manifest how much Grad-CAM heat lies outside the field of view; "
+        "the audit itself then reads stored predictions",
     )
     parser.add_argument("--headline-source", default="ODIR-5K", help="must be beaten (default: %(default)s)")
 
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Audit; return 0 only if the model beats the baseline within the headline source and no heat is shown outside."""
     from ml.evaluation import heat, predictions, shortcut
 
-    if args.manifest and args.root:
+    if args.manifest and args.root and not args.heat_maps:
         from ml.commands.evaluate_classifier import select
         from ml.evaluation.scoring import ManifestScorer, ScoredPath
 

@@ -92,7 +92,7 @@ def inspect_isolated(
     if "error" in answer:
         raise UnreadableImageError(answer["error"]["message"], code=answer["error"]["code"])
     verdict = answer.pop("quality")
-    quality = Quality(**{**verdict, "reasons": tuple(verdict["reasons"])})
+    quality = Quality(**{**verdict, **{key: tuple(verdict[key]) for key in ("reasons", "remarks")}})
     return InspectedPhotograph(jpeg=jpeg, quality=quality, **answer)
 
 

@@ -47,6 +47,10 @@ def test_map_that_nothing_speaks_for_has_no_share() -> None:
 
 def test_audit_measures_that_no_heat_is_shown_outside(tmp_path) -> None:
     tiny_bundle(tmp_path).directory.rename(tmp_path / "fundus_disease_classification")
+    table = tmp_path / "stored.csv"
+    table.write_text("key,group,source_dataset,class,aspect,black_share,mean_red,mean_green,mean_blue,A,B\n")
+    with table.open("a", newline="") as stream:
+        csv.writer(stream).writerows((i, i, "X", "AB"[i % 2], 1, 0, i, 1, 1, 0.5, 0.5) for i in range(20))
     rows = [(f"{index}.png", ("Normal", "Glaucoma")[index % 2], "X") for index in range(4)]
     for index, (file, _, _) in enumerate(rows):
         Image.fromarray(disc(90, 120, seed=index)).save(tmp_path / file)
@@ -55,7 +59,7 @@ def test_audit_measures_that_no_heat_is_shown_outside(tmp_path) -> None:
     out = tmp_path / "audit.json"
 
     words = ["--manifest", str(tmp_path / "manifest.csv"), "--root", str(tmp_path), "--bundles", str(tmp_path)]
-    status = main(["shortcut-audit", *words, "--heat-maps", "3", "--json", str(out)])
+    status = main(["shortcut-audit", *words, "--predictions", str(table), "--heat-maps", "3", "--json", str(out)])
 
     heat = json.loads(out.read_text())["heat_outside"]
     assert status == 0
