@@ -1,6 +1,5 @@
 /* On every page: theme, menu, first error, single keys. Nothing here is needed to read or to sign. */
 "use strict";
-document.documentElement.classList.add("js");
 
 (() => {
   const root = document.documentElement;
