@@ -21,9 +21,20 @@ _STRONG = re.compile(r"\*\*([^*]+)\*\*")
 def model_card(text: str) -> SafeString:
     """Return a card's Markdown as HTML; everything in it is escaped first."""
     blocks = []
-    for kind, group in groupby(text.splitlines(), key=_kind):
+    for kind, group in groupby(_unwrapped(text), key=_kind):
         blocks.append(_RENDERERS[kind](list(group)))
     return mark_safe("".join(blocks))  # noqa: S308 - every piece was escaped by _inline
+
+
+def _unwrapped(text: str) -> list[str]:
+    """Return the lines, each entry of a list on one."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        if lines and line.startswith(" ") and _kind(line) == "text" and _ITEM.match(lines[-1]):
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines.append(line)
+    return lines
 
 
 def _kind(line: str) -> str:

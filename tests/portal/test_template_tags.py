@@ -1,5 +1,6 @@
 import pytest
 
+from diagnosis.templatetags.model_cards import model_card
 from diagnosis.templatetags.portal import percent
 
 
@@ -21,3 +22,9 @@ from diagnosis.templatetags.portal import percent
 )
 def test_a_probability_is_rounded_to_whole_percent(probability: float | None, words: str) -> None:
     assert percent(probability) == words
+
+
+def test_a_list_entry_of_a_card_goes_on_in_the_next_line() -> None:
+    html = model_card("* Loss: Dice and\n  cross-entropy\n* Seed `3`\n\nTrained twice.\n")
+
+    assert html == "<ul><li>Loss: Dice and cross-entropy</li><li>Seed <code>3</code></li></ul><p>Trained twice.</p>"
