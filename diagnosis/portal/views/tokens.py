@@ -27,6 +27,7 @@ class TokenForm(ServiceForm):
     user = forms.ModelChoiceField(
         label=gettext_lazy("For whom"),
         queryset=User.objects.none(),
+        empty_label=gettext_lazy("Choose"),
         help_text=gettext_lazy("The token does what this user's role may do, never more."),
     )
     name = forms.CharField(
