@@ -78,6 +78,16 @@ def test_the_result_page_leads_here_by_keys(reader: Client, patient: Patient) ->
     assert f'href="{page(now, earlier)}" data-key="p"' in text
 
 
+def test_the_visit_leads_here_when_both_eyes_have_a_result(reader: Client, patient: Patient) -> None:
+    right, left = visit(patient, 2026, "R"), visit(patient, 2026, "L")
+    alone = visit(patient, 2024, "R")
+
+    text = reader.get(reverse("portal:patient", args=[patient.pk])).content.decode()
+
+    assert f'href="{page(right, left)}"' in text
+    assert f"/diagnoses/{alone.pk}/compare/" not in text
+
+
 def test_the_reading_of_both_is_audited(reader: Client, patient: Patient, clinician: User) -> None:
     now, earlier = visit(patient, 2026), visit(patient, 2024)
 
