@@ -46,7 +46,7 @@ class FundusImageAdmin(PrivateSearchMixin, ReadOnlyAdmin):
 
     audited_as = "image"
     list_display = ["thumbnail", "patient", "laterality", "width", "height", "captured_at", "created_at", "clinic"]
-    list_display_links = ["thumbnail", "patient"]
+    list_display_links = ["patient"]
     list_filter = ["laterality", ("created_at", DaysFilter), "clinic"]
     list_select_related = ["patient", "clinic"]
     search_help_text = _("Name, MRN, birth date, id or SHA-256")
@@ -101,7 +101,7 @@ class DiagnosisAdmin(PrivateSearchMixin, ReadOnlyAdmin):
         "report_status",
         "created_at",
     ]
-    list_display_links = ["thumbnail", "patient"]
+    list_display_links = ["patient"]
     list_filter = [
         "outcome",
         "prediction",
@@ -118,8 +118,6 @@ class DiagnosisAdmin(PrivateSearchMixin, ReadOnlyAdmin):
     # Newest first and nothing else: any other order would sort the whole table.
     sortable_by = ()
     actions = ["run_again"]
-    # "Select all" would mean rows that nobody has seen on the page.
-    actions_selection_counter = False
     inlines = [ReviewInline]
     readonly_fields = ["thumbnail", "eye", "percentage", "result_page", "probabilities_text", "bundles_text", "why"]
     fieldsets = (
