@@ -96,7 +96,8 @@ def test_placeholders_and_tags_are_those_of_the_english_text(language: str) -> N
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_texts_that_python_fills_in_can_be_filled_in(language: str) -> None:
     for message in translated(language):
-        if "python-format" not in message.flags:
+        # Babel takes "% o" in a plain sentence for a placeholder, even where the catalogue says that it is none.
+        if "python-format" not in message.flags or "no-python-format" in message.flags:
             continue
         for text in forms(message.string):
             number = len(re.findall(r"%[sd]", text.replace("%%", "")))

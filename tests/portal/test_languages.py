@@ -100,7 +100,7 @@ def test_dates_and_numbers_follow_the_language(reader: Client, clinic: Clinic) -
     assert "14-Лют-1961" in shown["uk"]
     assert "14-فبراير-1961" in shown["ar"]
     with translation.override("fr"):
-        assert (seconds(1234), percent(0.123)) == ("1,23 s", "12 %")
+        assert (seconds(1234), percent(0.123)) == ("1,23 s", "12\N{NO-BREAK SPACE}%")
 
 
 @pytest.mark.parametrize("name", ["diagnosis", "patient", "dashboard"])
