@@ -267,7 +267,7 @@ def by_reader(signed: Sequence[Reading], blind: Sequence[Reading], *, names: Map
     """
     title = _("Agreement of readers and models")
     lead = _(
-        # xgettext:no-python-format
+        # A plain per cent sign. xgettext:no-python-format
         "Cohen's kappa with its 95 % interval: 1 is full agreement, 0 what chance alone would give. Indeterminate "
         "results are left out. A reader who saw the models' word agrees with it more easily, so the grades from "
         "before say more."
@@ -293,7 +293,7 @@ def by_reader(signed: Sequence[Reading], blind: Sequence[Reading], *, names: Map
             _("Reader"),
             _("Results"),
             _("Same word"),
-            # xgettext:no-python-format
+            # A plain per cent sign. xgettext:no-python-format
             _("Kappa (95 % interval)"),
         ],
         rows=[[name, count(each.n), with_interval(share(each.agreeing, each.n)), _kappa(each)] for name, each in known],
@@ -341,7 +341,7 @@ def calibration(bins: Sequence[CalibrationBin]) -> Figure:
         head=[
             _("Probability"),
             _("Mean probability"),
-            # xgettext:no-python-format
+            # A plain per cent sign. xgettext:no-python-format
             _("Signed the same (95 % interval)"),
         ],
         rows=[

@@ -37,7 +37,7 @@ MEASURES = (
     Measure(
         key="density",
         name=gettext_lazy("Vessel density"),
-        # xgettext:no-python-format
+        # A plain per cent sign. xgettext:no-python-format
         unit=gettext_lazy("% of the field of view"),
         explanation=gettext_lazy("How much of the visible retina is covered by vessels."),
         decimals=1,
