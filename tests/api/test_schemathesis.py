@@ -56,8 +56,8 @@ def report(
 def test_generated_requests(principal, report):
     assert not report.failures, "\n\n".join(f"{what}\n{shown}" for what, shown in report.failures.items())
     assert report.statuses.keys() == CAPABILITIES.keys() | {ECHO}
-    # Whoever can sign gets in, with any token and with none.
-    assert set(report.statuses.pop(ECHO)) == {200}
+    # Whoever can sign gets in, with any token and with none; what is signed can still be nothing to show (400).
+    assert {200} <= set(report.statuses.pop(ECHO)) <= {200, 400}
     wrong = {
         label: dict(answers)
         for label, answers in report.statuses.items()
