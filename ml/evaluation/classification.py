@@ -122,6 +122,29 @@ def confusion_matrix(labels: NDArray[np.intp], predicted: NDArray[np.intp], *, c
     return flat.reshape(class_count, class_count)
 
 
+def reliability_bins(
+    labels: NDArray[np.intp], probabilities: NDArray[np.floating[Any]], *, bins: int = CALIBRATION_BINS
+) -> list[dict[str, float]]:
+    """Return mean confidence, accuracy and number of photographs of each bin that holds one.
+
+    Args:
+        labels: (n,) class positions.
+        probabilities: (n, K).
+        bins: Number of bins of the top probability, as in the expected calibration error.
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return [
+        {
+            "confidence": float(confidence[bin_of == index].mean()),
+            "accuracy": float(right[bin_of == index].mean()),
+            "n": int((bin_of == index).sum()),
+        }
+        for index in np.unique(bin_of)
+    ]
+
+
 def expected_calibration_error(
     labels: NDArray[np.intp], probabilities: NDArray[np.floating[Any]], *, bins: int = CALIBRATION_BINS
 ) -> float:
@@ -137,11 +160,11 @@ def expected_calibration_error(
     """
     if labels.size == 0:
         return float("nan")
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = [abs(right[bin_of == b].mean() - confidence[bin_of == b].mean()) * (bin_of == b).sum() for b in set(bin_of)]
-    return float(sum(gaps) / labels.size)
+    gaps = [
+        abs(each["accuracy"] - each["confidence"]) * each["n"]
+        for each in reliability_bins(labels, probabilities, bins=bins)
+    ]
+    return sum(gaps) / labels.size
 
 
 def coverage_curve(

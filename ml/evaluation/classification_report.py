@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ml.evaluation.classification import (
-    CALIBRATION_BINS,
     Scored,
     balanced_accuracy,
     coverage_curve,
     expected_calibration_error,
     one_vs_rest_areas,
     percentile_interval,
+    reliability_bins,
     report,
     resamples,
 )
@@ -80,29 +79,6 @@ def intervals(scored: Scored, *, seed: int = 0, draws: int = 1000) -> dict[str, 
         drawn["balanced_accuracy"].append(balanced_accuracy(labels, predicted[chosen]))
         drawn["ece"].append(expected_calibration_error(labels, probabilities))
     return {name: [_rounded(bound) for bound in percentile_interval(values)] for name, values in drawn.items()}
-
-
-def reliability_bins(
-    labels: NDArray[np.intp], probabilities: NDArray[np.floating[Any]], *, bins: int = CALIBRATION_BINS
-) -> list[dict[str, float]]:
-    """Return mean confidence, accuracy and number of photographs of each bin that holds one.
-
-    Args:
-        labels: (n,) class positions.
-        probabilities: (n, K).
-        bins: Number of bins of the top probability, as in the expected calibration error.
-    """
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    return [
-        {
-            "confidence": float(confidence[bin_of == index].mean()),
-            "accuracy": float(right[bin_of == index].mean()),
-            "n": int((bin_of == index).sum()),
-        }
-        for index in np.unique(bin_of)
-    ]
 
 
 def write_report(directory: Path, scored: Scored, figures: dict[str, Any], *, headline_source: str) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.evaluation.classification import percentile_interval, resamples
+
 
 def group_interval(
     statistic: Callable[[NDArray[np.intp]], float], groups: NDArray[np.str_], *, seed: int = 0, draws: int = 1000
@@ -20,18 +22,7 @@ def group_interval(
     Returns:
         The 2.5th and the 97.5th percentile; NaN where the statistic is undefined.
     """
-    rng = np.random.default_rng(seed)
-    _, membership = np.unique(groups, return_inverse=True)
-    order = np.argsort(membership, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(membership[order])) + 1)
-    values = [
-        statistic(np.concatenate([members[index] for index in rng.integers(0, len(members), size=len(members))]))
-        for _ in range(draws)
-    ]
-    if np.isnan(values).all():
-        return float("nan"), float("nan")
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return float(low), float(high)
+    return percentile_interval([statistic(chosen) for chosen in resamples(groups, seed=seed, draws=draws)])
 
 
 def mean_with_interval(values: NDArray[np.float64], groups: NDArray[np.str_], *, seed: int = 0) -> dict[str, object]:

@@ -9,8 +9,8 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 from ml.__main__ import main
 from ml.classification.data import CLASSES
 from ml.evaluation import predictions
-from ml.evaluation.classification import Scored, area_under_curve
-from ml.evaluation.classification_report import full_report, intervals, reliability_bins, write_report
+from ml.evaluation.classification import Scored, area_under_curve, reliability_bins
+from ml.evaluation.classification_report import full_report, intervals, write_report
 from tests.ml.classification.networks import manifest
 
 PICTURES = ("confusion_matrix.png", "roc.png", "reliability.png", "coverage_accuracy.png")
