@@ -4,12 +4,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import layers
 
-ARCHITECTURES = ("cnn", "resnet_small", "resnet50", "mobilenet_v1", "mobilenet_v2")
+from ml.classification import efficientnet_lite
+from ml.classification.local_contrast import LocalContrast
+
+ARCHITECTURES = ("cnn", "resnet_small", "resnet50", "mobilenet_v1", "mobilenet_v2", *efficientnet_lite.VARIANTS)
 FEATURE_LAYER = "feature_maps"
 POOLED_LAYER = "pooled_features"
 HEAD_LAYER = "class_logits"
+# Between the names of backbones that read the same pixels side by side.
+JOINT = "+"
+# After the name of a backbone that reads the local contrast instead of the pixels.
+CONTRAST = "/local_contrast"
 
 
 def build_network(
@@ -18,11 +26,14 @@ def build_network(
     """Build a classifier that takes 8-bit pixels and gives logits.
 
     Args:
-        architecture: One of ``ARCHITECTURES``.
+        architecture: One of ``ARCHITECTURES``, or several different ones joined by ``+``, whose feature
+            maps are then put side by side; they must shrink the input alike. ``/local_contrast`` after a
+            name puts :class:`ml.classification.local_contrast.LocalContrast` before that backbone.
         side: Side of the square input in pixels.
         class_count: Number of logits.
-        pretrained: Keras weights of the bare backbone (``include_top=False``); random when None.
-            The plain CNN and the small ResNet have no published weights and take none.
+        pretrained: Weights of the bare backbone: Keras weights (``include_top=False``), for
+            EfficientNet-Lite the published PyTorch file; random when None. The plain CNN and the small
+            ResNet have no published weights and take none, nor do joined backbones.
         dropout: Share of pooled features dropped while training.
 
     Returns:
@@ -32,15 +43,55 @@ def build_network(
     Raises:
         ValueError: The architecture is unknown, or takes no pre-trained weights.
     """
-    if architecture not in ARCHITECTURES:
-        raise ValueError(f"The architecture must be one of {', '.join(ARCHITECTURES)}.")
+    parts = architecture.split(JOINT)
+    names = [part.removesuffix(CONTRAST) for part in parts]
+    if not set(names) <= set(ARCHITECTURES) or len(set(names)) < len(names):
+        raise ValueError(f"The architecture must be one of {', '.join(ARCHITECTURES)}, or different ones with +.")
+    if pretrained is not None and len(parts) > 1:
+        raise ValueError("Joined backbones take no pre-trained weights; join trained networks instead.")
     pixels = keras.Input((side, side, 3), name="pixels")
-    scaled = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale_to_unit")(pixels)
-    maps = layers.Activation("linear", name=FEATURE_LAYER)(_backbone(architecture, scaled, pretrained))
+    features = [_backbone(part, pixels, pretrained) for part in parts]
+    joined = layers.Concatenate()(features) if len(features) > 1 else features[0]
+    maps = layers.Activation("linear", name=FEATURE_LAYER)(joined)
     pooled = layers.GlobalAveragePooling2D(name=POOLED_LAYER)(maps)
     kept = layers.Dropout(dropout, name="dropout")(pooled) if dropout else pooled
     logits = layers.Dense(class_count, dtype="float32", name=HEAD_LAYER)(kept)
-    return keras.Model(pixels, logits, name=architecture)
+    return keras.Model(pixels, logits, name=architecture.replace(JOINT, "_and_").replace("/", "_"))
+
+
+def join(network: keras.Model, parts: Sequence[keras.Model]) -> None:
+    """Give a network of joined backbones the weights of networks with one backbone each, in the same order.
+
+    Its logits are then the mean of theirs: an ensemble whose class maps keep their closed form.
+
+    Args:
+        network: Result of :func:`build_network` for joined backbones.
+        parts: Results of :func:`build_network` for each of them.
+    """
+    for part in parts:
+        for layer in part.layers:
+            if layer.weights and layer.name != HEAD_LAYER:
+                network.get_layer(layer.name).set_weights(layer.get_weights())
+    heads = [part.get_layer(HEAD_LAYER).get_weights() for part in parts]
+    kernel = np.concatenate([kernel for kernel, _ in heads]) / len(parts)
+    network.get_layer(HEAD_LAYER).set_weights([kernel, np.mean([bias for _, bias in heads], axis=0)])
+
+
+def find_pretrained(name: str, directory: Path) -> Path:
+    """Return where pre-trained weights lie: in ``directory``, else in an installed package that ships them.
+
+    Args:
+        name: File name.
+        directory: Of pre-trained weights.
+
+    Raises:
+        FileNotFoundError: Neither has the file.
+    """
+    shipped = (efficientnet_lite.published_file(variant) for variant in efficientnet_lite.VARIANTS)
+    for path in (directory / name, *(path for path in shipped if path is not None and path.name == name)):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"There are no pre-trained weights {name}; see requirements-training.txt.")
 
 
 def freeze(network: keras.Model, *, through: str | None, batch_statistics: bool) -> None:
@@ -64,7 +115,10 @@ def freeze(network: keras.Model, *, through: str | None, batch_statistics: bool)
         layer.trainable = position > last_frozen and not is_statistics
 
 
-def _backbone(architecture: str, scaled: keras.KerasTensor, pretrained: Path | None) -> keras.KerasTensor:
+def _backbone(part: str, pixels: keras.KerasTensor, pretrained: Path | None) -> keras.KerasTensor:
+    architecture = part.removesuffix(CONTRAST)
+    seen = pixels if part == architecture else LocalContrast(name=f"local_contrast_{architecture}")(pixels)
+    scaled = layers.Rescaling(1 / 127.5, offset=-1.0, name=f"scale_{architecture}")(seen)
     applications = {
         "resnet50": keras.applications.ResNet50,
         "mobilenet_v1": keras.applications.MobileNet,
@@ -72,6 +126,11 @@ def _backbone(architecture: str, scaled: keras.KerasTensor, pretrained: Path | N
     }
     if architecture in applications:
         return _from_applications(applications[architecture], scaled, pretrained)
+    if architecture in efficientnet_lite.VARIANTS:
+        maps = efficientnet_lite.feature_maps(architecture, scaled)
+        if pretrained is not None:
+            efficientnet_lite.load_published(keras.Model(scaled, maps), architecture, pretrained)
+        return maps
     if pretrained is not None:
         raise ValueError(f"The architecture {architecture} takes no pre-trained weights.")
     return _plain_cnn(scaled) if architecture == "cnn" else _small_resnet(scaled)

@@ -95,7 +95,8 @@ class TrainingConfig:
         seed: Of draws and augmentation.
         threads: Threads of the framework; 0 leaves its own choice.
         coverage: Share of validation photographs that shall keep a class.
-        begins_from: File beside this one whose experiment is the first stage; empty when there is one stage.
+        begins_from: Files beside this one whose experiments come first: one for the first stage of the same
+            network, one for each part of joined backbones, none when there is one stage.
         grading: Retinopathy grades learnt beside the classes; None when they are not.
     """
 
@@ -108,7 +109,7 @@ class TrainingConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     threads: int = 0
     coverage: float = 0.85
-    begins_from: str = ""
+    begins_from: tuple[str, ...] = ()
     grading: GradingConfig | None = None
 
 
@@ -129,6 +130,7 @@ def read_config(path: Path) -> TrainingConfig:
     if "grading" in content:
         sources = tuple(content["grading"].get("grade_only_sources", ()))
         content["grading"] = GradingConfig(**{**content["grading"], "grade_only_sources": sources})
+    content["begins_from"] = tuple(content.get("begins_from", ()))
     content["augmentation"] = Augmentation(**content.get("augmentation", {}))
     return TrainingConfig(**content)
 

@@ -91,7 +91,7 @@ def _training(config: dict[str, Any]) -> dict[str, Any]:
     data, fit = config["data"], config["fit"]
     return {
         "experiment": config["name"],
-        "begins_from": config.get("begins_from", ""),
+        "begins_from": config.get("begins_from", []),
         "seed": config["seed"],
         "sources": sorted(data["source_share"]),
         "pretrained": config["network"]["pretrained"],

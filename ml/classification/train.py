@@ -35,7 +35,7 @@ def train(
     root: Path,
     out: Path,
     weights_dir: Path,
-    initial: Path | None = None,
+    initial: Sequence[Path] = (),
     cache: Path | None = None,
     generated: Sequence[Path] = (),
     resume: bool = False,
@@ -49,7 +49,8 @@ def train(
         root: Directory the files are relative to.
         out: Run folder: resolved config, history, checkpoint, weights, metrics, predictions.
         weights_dir: Where the pre-trained weights lie.
-        initial: Weights of an earlier run with the same network to begin from, instead of the linear head.
+        initial: Weights to begin from instead of the linear head: of an earlier run with the same network,
+            or of one run for each part of joined backbones.
         cache: Keeps the crops between runs.
         generated: Folders of generated photographs to train on too; the experiment's ``source_share``
             says how often.
@@ -63,7 +64,8 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     (out / CONFIG_FILE).write_text(json.dumps(asdict(config), indent=1), encoding="utf-8")
     data = load_training_data(config, manifest=manifest, root=root, cache=cache, generated=generated)
-    pretrained = weights_dir / config.network.pretrained if config.network.pretrained else None
+    name = config.network.pretrained
+    pretrained = backbones.find_pretrained(name, weights_dir) if name else None
     network = backbones.build_network(
         config.network.architecture,
         side=config.network.side,
@@ -73,13 +75,32 @@ def train(
     )
     keras.utils.set_random_seed(config.seed)
     checkpoint = out / CHECKPOINT_FILE
-    if initial is not None:
-        network.load_weights(initial)
+    if initial:
+        _load_initial(network, config, initial)
     elif config.fit.linear_head and not (resume and checkpoint.is_file()):
         _fit_linear_head(network, data, config, progress=progress)
     if config.fit.epochs:
         fine_tune(network, data, config, out=out, resume=resume, progress=progress)
     return finish(network, data, config, out=out)
+
+
+def _load_initial(network: keras.Model, config: TrainingConfig, initial: Sequence[Path]) -> None:
+    """Load the weights of one run, or join those of several.
+
+    Raises:
+        ValueError: There is not one file for each backbone.
+    """
+    names = config.network.architecture.split(backbones.JOINT)
+    if len(names) != len(initial):
+        raise ValueError(f"{config.network.architecture} begins from {len(names)} weights files, not {len(initial)}.")
+    if len(names) == 1:
+        network.load_weights(initial[0])
+        return
+    parts = []
+    for name, path in zip(names, initial, strict=True):
+        parts.append(backbones.build_network(name, side=config.network.side, class_count=len(CLASSES)))
+        parts[-1].load_weights(path)
+    backbones.join(network, parts)
 
 
 def limit_threads(count: int) -> None:

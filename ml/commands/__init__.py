@@ -18,4 +18,5 @@ COMMANDS: dict[str, str] = {
     "train-dcgan": "ml.commands.train_dcgan",
     "oversample": "ml.commands.oversample",
     "compare-preprocessing": "ml.commands.compare_preprocessing",
+    "leave-one-source-out": "ml.commands.leave_one_source_out",
 }

@@ -9,8 +9,8 @@ from pathlib import Path
 from ml import runtime
 from ml.commands import _common
 
-HELP = "measure what equalisation, super-resolution and generated photographs do to a classifier"
-VARIANTS = ("none", "global", "clahe", "superresolution", "generated")
+HELP = "measure what equalisation, local contrast, super-resolution and generated photographs do to a classifier"
+VARIANTS = ("none", "global", "clahe", "local_contrast", "superresolution", "generated")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

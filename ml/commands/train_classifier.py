@@ -20,7 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--weights", type=Path, help="directory of pre-trained weights (default: ROOT/../weights)")
     parser.add_argument(
-        "--initial", type=Path, metavar="FILE", help="weights to begin from, instead of training the first stage"
+        "--initial",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="weights to begin from instead of training the first stages",
     )
     parser.add_argument("--cache", type=Path, help="keeps the crops between runs (default: OUT/cache)")
     parser.add_argument("--generated", type=Path, action="append", default=[], metavar="DIR", help="train on these too")
@@ -42,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _train(args: argparse.Namespace, path: Path, *, out: Path, initial: Path | None) -> dict[str, Any]:
-    """Train the experiment in the file ``path``, after the one it begins from unless ``initial`` weights are given."""
+def _train(args: argparse.Namespace, path: Path, *, out: Path, initial: list[Path]) -> dict[str, Any]:
+    """Train the experiment in the file ``path``, after those it begins from unless ``initial`` weights are given."""
     from ml.classification import config as configs
     from ml.classification import finetune, train
 
@@ -52,11 +57,12 @@ def _train(args: argparse.Namespace, path: Path, *, out: Path, initial: Path | N
         seed=None if args.seed == _common.DEFAULT_SEED else args.seed,
         threads=args.threads,
     )
-    if config.begins_from and initial is None:
-        earlier = out / FIRST_STAGE_FOLDER
-        if not (earlier / train.METRICS_FILE).is_file():
-            _train(args, path.with_name(config.begins_from), out=earlier, initial=None)
-        initial = earlier / finetune.BEST_FILE
+    if not initial:
+        for name in config.begins_from:
+            earlier = out / FIRST_STAGE_FOLDER / Path(name).stem
+            if not (earlier / train.METRICS_FILE).is_file():
+                _train(args, path.with_name(name), out=earlier, initial=[])
+            initial = [*initial, earlier / finetune.BEST_FILE]
     return train.train(
         config,
         manifest=args.manifest,

@@ -43,6 +43,7 @@ class Variant(StrEnum):
     NONE = "none"
     GLOBAL = "global"
     CLAHE = "clahe"
+    LOCAL_CONTRAST = "local_contrast"
     SUPERRESOLUTION = "superresolution"
     GENERATED = "generated"
 
@@ -97,7 +98,7 @@ def compare(inputs: ProbeInputs, variants: Sequence[Variant], *, draws: int = 10
         raise ValueError("The variant superresolution needs a trained network.")
     if Variant.GENERATED in wanted and not inputs.generated:
         raise ValueError("The variant generated needs folders of generated photographs.")
-    photographs, split = _choose(inputs)
+    photographs, split = choose(inputs)
     test = _of_headline(photographs, split.test, inputs.config, strong_only=False)
     labels = labels_of(photographs)[test]
     groups = np.asarray([photographs[index].group for index in test])
@@ -116,7 +117,8 @@ def compare(inputs: ProbeInputs, variants: Sequence[Variant], *, draws: int = 10
     return result
 
 
-def _choose(inputs: ProbeInputs) -> tuple[tuple[LabelledPhotograph, ...], Split]:
+def choose(inputs: ProbeInputs) -> tuple[tuple[LabelledPhotograph, ...], Split]:
+    """Return the photographs of the experiment's sources that have a fold, and their split by patient."""
     data = inputs.config.data
     rows = [row for row in read_manifest(inputs.manifest) if row.source in data.source_share and row.fold is not None]
     if inputs.most is not None:
@@ -150,11 +152,11 @@ def _probe(
     config = inputs.config
     shares = dict(config.data.source_share)
     is_generated = variant is Variant.GENERATED
-    features = _features(inputs, Variant.NONE if is_generated else variant, photographs)
+    features = pooled_features(inputs, Variant.NONE if is_generated else variant, photographs)
     if is_generated:
         count = len(photographs)
         photographs, split = oversampling.add_generated(photographs, split, inputs.generated)
-        features = np.concatenate([features, _features(inputs, Variant.NONE, photographs[count:])])
+        features = np.concatenate([features, pooled_features(inputs, Variant.NONE, photographs[count:])])
         shares[oversampling.SOURCE] = inputs.generated_share * sum(shares.values())
     labels = labels_of(photographs)
     weights = draw_probabilities(
@@ -203,7 +205,9 @@ def _measure(
     }
 
 
-def _features(inputs: ProbeInputs, variant: Variant, photographs: Sequence[LabelledPhotograph]) -> NDArray[np.float32]:
+def pooled_features(
+    inputs: ProbeInputs, variant: Variant, photographs: Sequence[LabelledPhotograph]
+) -> NDArray[np.float32]:
     """Return pooled features (n, d) of photographs, from the cache where they are in it."""
     network = inputs.config.network
     parts = [variant, network.architecture, network.side, network.pretrained, inputs.halve, inputs.root.resolve()]
@@ -214,7 +218,7 @@ def _features(inputs: ProbeInputs, variant: Variant, photographs: Sequence[Label
     if stored.is_file():
         return np.load(stored)
     prepare = _preparation(inputs, variant)
-    pooled = _backbone(inputs)
+    pooled = _backbone(inputs, variant)
     values = []
     for start in tqdm(range(0, len(photographs), BATCH), desc=variant.value, unit="batch", disable=None):
         crops = np.stack([prepare(photograph) for photograph in photographs[start : start + BATCH]])
@@ -227,14 +231,14 @@ def _features(inputs: ProbeInputs, variant: Variant, photographs: Sequence[Label
     return features
 
 
-def _backbone(inputs: ProbeInputs) -> keras.Model:
+def _backbone(inputs: ProbeInputs, variant: Variant) -> keras.Model:
     network = inputs.config.network
     keras.utils.set_random_seed(inputs.config.seed)
     whole = backbones.build_network(
-        network.architecture,
+        network.architecture + (backbones.CONTRAST if variant is Variant.LOCAL_CONTRAST else ""),
         side=network.side,
         class_count=len(CLASSES),
-        pretrained=inputs.weights_dir / network.pretrained if network.pretrained else None,
+        pretrained=backbones.find_pretrained(network.pretrained, inputs.weights_dir) if network.pretrained else None,
     )
     return keras.Model(whole.input, whole.get_layer(backbones.POOLED_LAYER).output)
 

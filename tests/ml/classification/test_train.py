@@ -248,16 +248,17 @@ def test_one_command_trains_the_first_stage_too_and_only_once(photographs, tmp_p
     linear_head = false
     """
     (tmp_path / "one.toml").write_text(stage.format(name="one", more="", rate=1e-3))
-    (tmp_path / "two.toml").write_text(stage.format(name="two", more='begins_from = "one.toml"', rate=1e-9))
+    (tmp_path / "two.toml").write_text(stage.format(name="two", more='begins_from = ["one.toml"]', rate=1e-9))
     arguments = ["--manifest", str(photographs), "--root", str(photographs.parent), "--out", str(tmp_path / "run")]
 
     for _ in range(2):
         assert main(["train-classifier", "--config", str(tmp_path / "two.toml"), *arguments]) == 0
 
-    first, second = (json.loads((tmp_path / "run" / name / "config.json").read_text()) for name in ("first_stage", ""))
+    earlier = tmp_path / "run" / "first_stage" / "one"
+    first, second = (json.loads((folder / "config.json").read_text()) for folder in (earlier, tmp_path / "run"))
     assert (first["name"], second["name"]) == ("one", "two")
-    history = tmp_path / "run" / "first_stage" / "history.json"
-    assert history.stat().st_mtime < (tmp_path / "run" / "first_stage" / ".." / "config.json").stat().st_mtime
+    history = earlier / "history.json"
+    assert history.stat().st_mtime < (tmp_path / "run" / "config.json").stat().st_mtime
     # The second stage hardly moves, so it scores what the first one did: it began from those weights.
     scores = [json.loads(path.read_text())[-1]["validation_loss"] for path in (history, tmp_path / "run/history.json")]
     assert scores[1] == pytest.approx(scores[0], rel=1e-3)

@@ -73,7 +73,7 @@ def test_each_variant_is_measured_on_the_same_photographs(inputs, monkeypatch):
 
 
 def test_variant_changes_what_the_network_sees(inputs):
-    photographs, _ = probe._choose(inputs)
+    photographs, _ = probe.choose(inputs)
     halved = replace(inputs, halve=True)
     plain, equalised, small, enlarged = (
         probe._preparation(given, variant)(photographs[0])
@@ -93,7 +93,7 @@ def test_variant_changes_what_the_network_sees(inputs):
 
 
 def test_most_limits_the_photographs_by_the_seed(inputs):
-    chosen = [probe._choose(replace(inputs, most=10))[0] for _ in range(2)]
+    chosen = [probe.choose(replace(inputs, most=10))[0] for _ in range(2)]
 
     assert chosen[0] == chosen[1]
     assert len(chosen[0]) == 10
