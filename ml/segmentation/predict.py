@@ -29,13 +29,14 @@ class InferenceSettings:
 
     Attributes:
         native_share: Working diameter of the field of view as a share of its diameter in the photograph.
-        min_diameter: The working diameter is never smaller.
+        min_diameter: The working diameter is never smaller, except by ``max_enlargement``.
         max_diameter: Nor larger; bounds time and memory.
         flips: Mirrored copies to average: 1, 2 or 4.
         precision: ``float32`` or ``bfloat16``; the latter falls back where the processor lacks it.
         size_bias: Added to every logit for each doubling of the field of view's diameter in the photograph
             from 1,000 pixels, between the sizes in ``BIAS_DIAMETERS``. Observers draw vessels wider, and more
             of the faint ones, in small photographs; with the bias one threshold suits all sizes.
+        max_enlargement: A small photograph is not enlarged by more than this, since it shows nothing more then.
     """
 
     native_share: float = 0.7
@@ -44,16 +45,22 @@ class InferenceSettings:
     flips: int = 1
     precision: str = "float32"
     size_bias: float = 0.0
+    max_enlargement: float = 2.0
 
     def __post_init__(self) -> None:
         if self.flips not in FLIPS or self.precision not in {"float32", "bfloat16"}:
             raise ValueError("flips must be 1, 2 or 4 and precision float32 or bfloat16.")
-        if not 0 < self.min_diameter <= self.max_diameter or self.native_share <= 0:
-            raise ValueError("min_diameter and max_diameter must be positive and in order, native_share positive.")
+        if not 0 < self.min_diameter <= self.max_diameter or self.native_share <= 0 or self.max_enlargement < 1:
+            raise ValueError(
+                "min_diameter and max_diameter must be positive and in order, native_share positive, "
+                "max_enlargement at least 1."
+            )
 
     def diameter_for(self, fov: FieldOfView) -> int:
         """Return the working diameter for a field of view, in pixels."""
-        return round(min(max(self.native_share * fov_diameter(fov), self.min_diameter), self.max_diameter))
+        native = fov_diameter(fov)
+        wanted = min(max(self.native_share * native, self.min_diameter), self.max_diameter)
+        return round(min(wanted, self.max_enlargement * native))
 
     def odds_for(self, fov: FieldOfView) -> float:
         """Return the factor of the odds of vessel for a field of view, from ``size_bias``."""
@@ -215,7 +222,9 @@ def settings_of(bundle: Bundle) -> InferenceSettings:
             max_diameter=int(_require(bundle, "input", "max_diameter")),
             flips=int(_require(bundle, "input", "flips")),
             precision=str(_require(bundle, "input", "precision")),
+            # Bundles up to 1.0.0 have neither.
             size_bias=float(bundle.manifest["input"].get("size_bias", 0.0)),
+            max_enlargement=float(bundle.manifest["input"].get("max_enlargement", math.inf)),
         )
     except (TypeError, ValueError) as error:
         raise BundleError("The vessel network's bundle declares unusable input settings.") from error

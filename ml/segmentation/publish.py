@@ -49,6 +49,7 @@ def publish(run: Path, config: SegmenterConfig, *, directory: Path, card: str | 
             "flips": config.inference.flips,
             "precision": config.inference.precision,
             "size_bias": config.inference.size_bias,
+            "max_enlargement": config.inference.max_enlargement,
         },
         "output": {"kind": "vessel_probability", "threshold": metrics["threshold"]},
     }

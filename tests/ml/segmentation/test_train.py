@@ -248,7 +248,7 @@ def test_publishing_an_impossible_network_is_noticed(tmp_path, tiny_set, tiny_co
         check_network(bundle)
 
 
-@pytest.mark.parametrize(("native", "working"), [(540, 720), (1200, 840), (3300, 1120)])
+@pytest.mark.parametrize(("native", "working"), [(256, 512), (360, 720), (540, 720), (1200, 840), (3300, 1120)])
 def test_working_diameter_is_a_bounded_share_of_the_photographs_own(native, working):
     mask = np.ones((10, native), dtype=bool)
     fov = FieldOfView(mask=mask, box=bounding_box(mask))
@@ -287,7 +287,8 @@ def test_size_bias_keeps_the_order_of_pixels_and_the_field_of_view():
 
 
 @pytest.mark.parametrize(
-    "values", [{"flips": 3}, {"precision": "float16"}, {"min_diameter": 2000}, {"native_share": 0.0}]
+    "values",
+    [{"flips": 3}, {"precision": "float16"}, {"min_diameter": 2000}, {"native_share": 0.0}, {"max_enlargement": 0.5}],
 )
 def test_unknown_inference_settings_are_refused(values):
     with pytest.raises(ValueError, match="must"):
