@@ -15,7 +15,16 @@ from ml.evaluation import predictions
 from ml.evaluation.classification import Scored, report
 
 HELD_OUT_FILE = "held_out_predictions.csv"
-METRIC_KEYS = ("n", "macro_auc", "macro_auc_ci95", "auc", "balanced_accuracy", "ece", "coverage")
+METRIC_KEYS = (
+    "n",
+    "macro_auc",
+    "macro_auc_ci95",
+    "auc",
+    "balanced_accuracy",
+    "ece",
+    "ece_if_calibrated",
+    "coverage",
+)
 
 
 def publish_run(run: Path, directory: Path, *, version: str, image_run: Path | None = None) -> Bundle:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ml.classification import backbones
 from ml.classification.calibration import Abstention, fit_abstention, fit_calibration, softmax
 from ml.classification.config import TrainingConfig
-from ml.classification.data import CLASSES, labels_of
+from ml.classification.data import CLASSES, LabelledPhotograph, labels_of
 from ml.classification.finetune import CHECKPOINT_FILE, fine_tune, predict_logits
 from ml.classification.training_data import TrainingData, headline, load_training_data, training_probabilities
 from ml.evaluation import predictions
@@ -160,10 +160,12 @@ def finish(network: keras.Model, data: TrainingData, config: TrainingConfig, *, 
     Returns:
         ``temperature``, ``abstention``, ``validation`` and ``test`` reports, ``coverage_curve``.
     """
-    labels = data.labels
-    chosen = headline(data, data.split.validation, config)
-    raw = predict_logits(network, data.crops[chosen])
-    calibration = fit_calibration(raw, labels[chosen])
+    validation = data.split.validation
+    raw = predict_logits(network, data.crops[validation])
+    # Weak and comorbid labels too: the probabilities are meant for photographs as they come.
+    core = np.asarray([row.source == config.data.headline_source for row in data.rows(validation)])
+    labels = data.labels[validation][core]
+    calibration = fit_calibration(raw[core], labels)
     head = network.get_layer(backbones.HEAD_LAYER)
     kernel, bias = head.get_weights()
     head.set_weights([kernel, bias + calibration.temperature * calibration.offsets.astype(np.float32)])
@@ -171,34 +173,29 @@ def finish(network: keras.Model, data: TrainingData, config: TrainingConfig, *, 
     bare = keras.Model(network.inputs, network.outputs, name=network.name)
     bare.save_weights(out / WEIGHTS_FILE)
     network.load_weights(out / WEIGHTS_FILE)
-    logits = predict_logits(network, data.crops[chosen]) / calibration.temperature
-    abstention = fit_abstention(softmax(logits), coverage=config.coverage)
+    calibrated = softmax(calibration.apply(raw))
+    abstention = fit_abstention(calibrated[core], coverage=config.coverage)
     metrics: dict[str, Any] = {
         "temperature": calibration.temperature,
         "abstention": {"min_probability": abstention.min_probability, "min_margin": abstention.min_margin},
-        "coverage_curve_validation": coverage_curve(labels[chosen], softmax(logits)),
+        "coverage_curve_validation": coverage_curve(labels, calibrated[core]),
     }
-    for name, indices in (("validation", data.split.validation), ("test", data.split.test)):
-        if indices.size:
-            scored = _score(network, data, indices, temperature=calibration.temperature, abstention=abstention)
-            metrics[name] = report(scored)
-            predictions.write(
-                out / f"predictions_{name}.csv", data.rows(indices), scored, shortcuts=data.shortcuts[indices]
-            )
+    measured = {"validation": (validation, calibrated)}
+    if (test := data.split.test).size:
+        measured["test"] = (test, softmax(predict_logits(network, data.crops[test]) / calibration.temperature))
+    for name, (indices, probabilities) in measured.items():
+        scored = _scored(data.rows(indices), probabilities, abstention=abstention)
+        metrics[name] = report(scored)
+        predictions.write(
+            out / f"predictions_{name}.csv", data.rows(indices), scored, shortcuts=data.shortcuts[indices]
+        )
     (out / METRICS_FILE).write_text(json.dumps(metrics, indent=1), encoding="utf-8")
     return metrics
 
 
-def _score(
-    network: keras.Model,
-    data: TrainingData,
-    indices: NDArray[np.intp],
-    *,
-    temperature: float,
-    abstention: Abstention,
+def _scored(
+    rows: Sequence[LabelledPhotograph], probabilities: NDArray[np.float64], *, abstention: Abstention
 ) -> Scored:
-    probabilities = softmax(predict_logits(network, data.crops[indices]) / temperature)
-    rows = data.rows(indices)
     return Scored(
         classes=CLASSES,
         labels=labels_of(rows),

@@ -167,6 +167,29 @@ def expected_calibration_error(
     return sum(gaps) / labels.size
 
 
+def calibrated_error(
+    probabilities: NDArray[np.floating[Any]], *, seed: int = 0, draws: int = 200, bins: int = CALIBRATION_BINS
+) -> tuple[float, float]:
+    """Return the mean and the 97.5th percentile of the calibration error that perfectly calibrated answers would get.
+
+    Few photographs scatter around the diagonal even when every probability is right, so an error is read against this.
+
+    Args:
+        probabilities: (n, K); n at least 1.
+        seed: Seed of the draws.
+        draws: How often the correctness of every answer is drawn from its probability.
+        bins: As for :func:`expected_calibration_error`.
+    """
+    rng = np.random.default_rng(seed)
+    top, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    other = (predicted + 1) % probabilities.shape[1]
+    errors = [
+        expected_calibration_error(np.where(rng.random(top.size) < top, predicted, other), probabilities, bins=bins)
+        for _ in range(draws)
+    ]
+    return float(np.mean(errors)), float(np.percentile(errors, 97.5))
+
+
 def coverage_curve(
     labels: NDArray[np.intp],
     probabilities: NDArray[np.floating[Any]],
@@ -208,7 +231,8 @@ def summarise(scored: Scored, *, seed: int = 0, draws: int = 1000) -> dict[str, 
 
     Returns:
         ``n``, ``counts``, ``macro_auc``, ``macro_auc_ci95``, ``auc``, ``accuracy``,
-        ``balanced_accuracy``, ``ece``, ``coverage``, ``covered_accuracy``,
+        ``balanced_accuracy``, ``ece``, ``ece_if_calibrated`` (mean and 97.5th percentile that chance alone
+        gives, see :func:`calibrated_error`), ``coverage``, ``covered_accuracy``,
         ``covered_balanced_accuracy``, ``ungradable``, ``indeterminate``, ``confusion_matrix``.
         Figures that are undefined, such as areas with one class only, are None.
     """
@@ -227,6 +251,7 @@ def summarise(scored: Scored, *, seed: int = 0, draws: int = 1000) -> dict[str, 
         "accuracy": _number(float((predicted == labels).mean())),
         "balanced_accuracy": _number(balanced_accuracy(labels, predicted)),
         "ece": _number(expected_calibration_error(labels, probabilities)),
+        "ece_if_calibrated": [_number(value) for value in calibrated_error(probabilities, seed=seed)],
         "coverage": _number(float(covered.mean())),
         "covered_accuracy": _number(float((predicted == labels)[covered].mean())) if covered.any() else None,
         "covered_balanced_accuracy": _number(balanced_accuracy(labels[covered], predicted[covered])),

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ml.classification.calibration import softmax
 from ml.classification.data import CLASSES, LabelledPhotograph, draw_probabilities, labels_of
-from ml.evaluation.classification import macro_area, one_vs_rest_areas
+from ml.evaluation.classification import macro_area, macro_area_interval, one_vs_rest_areas
 from ml.generation.bootstrap import group_interval
 from ml.generation.probe import ProbeInputs, Variant, choose, pooled_features
 
@@ -97,9 +97,7 @@ def _compare(
     rows: dict[str, Any] = {}
     for name, probabilities in (("seen", seen), ("unseen", unseen)):
         areas = one_vs_rest_areas(labels, probabilities)
-        interval = group_interval(
-            lambda chosen, p=probabilities: macro_area(labels[chosen], p[chosen]), groups, draws=draws
-        )
+        interval = macro_area_interval(labels, probabilities, groups, draws=draws)
         rows[name] = {
             "macro_auc": round(macro_area(labels, probabilities), 4),
             "ci95": [round(bound, 4) for bound in interval],

@@ -93,6 +93,17 @@ def test_calibration_error_weighs_the_gap_of_each_bin():
     assert metrics.expected_calibration_error(labels, probabilities, bins=10) == pytest.approx(0.5 * 0.1 + 0.5 * 0.6)
 
 
+def test_error_of_calibrated_answers_is_what_chance_gives():
+    sure = np.array([[1.0, 0.0], [0.0, 1.0]])
+    even = np.array([[0.5, 0.5], [0.5, 0.5]])
+
+    assert metrics.calibrated_error(sure) == (0.0, 0.0)
+    # Of two answers at 0.5, none, one or both are right with chances 1/4, 1/2, 1/4: gaps 0.5, 0, 0.5.
+    mean, high = metrics.calibrated_error(even, draws=2000)
+    assert mean == pytest.approx(0.25, abs=0.03)
+    assert high == 0.5
+
+
 def test_coverage_curve_keeps_the_most_confident():
     labels = np.array([0, 0, 1, 1])
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
