@@ -65,7 +65,7 @@ def train(
     (out / CONFIG_FILE).write_text(json.dumps(asdict(config), indent=1), encoding="utf-8")
     data = load_training_data(config, manifest=manifest, root=root, cache=cache, generated=generated)
     name = config.network.pretrained
-    pretrained = backbones.find_pretrained(name, weights_dir) if name else None
+    pretrained = backbones.find_pretrained(name, weights_dir) if name and not initial else None
     network = backbones.build_network(
         config.network.architecture,
         side=config.network.side,

@@ -54,11 +54,13 @@ def run(args: argparse.Namespace) -> int:
     except (OSError, TypeError, ValueError, tomllib.TOMLDecodeError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    for source, row in result.items():
+    for source, row in result["per_source"].items():
         seen, unseen = row["seen"], row["unseen"]
         sys.stderr.write(
             f"{source} (n = {row['n']}): seen {seen['macro_auc']} {seen['ci95']}, "
             f"unseen {unseen['macro_auc']} {unseen['ci95']}\n"
         )
+    given_away = result["source_predictability"]
+    sys.stderr.write(f"source of a normal eye: {given_away['balanced_accuracy']} (chance {given_away['chance']})\n")
     _common.write_json(result, args.json)
     return 0

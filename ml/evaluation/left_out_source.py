@@ -1,5 +1,6 @@
 """What a classifier knows of a source it never saw: the same linear probe, trained with and without that source."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def leave_one_source_out(
         draws: Resamples of the intervals, by patient.
 
     Returns:
-        Per source: ``n``, and within it ``seen`` and ``unseen``, each with ``macro_auc``, ``ci95`` and
+        ``source_predictability`` of :func:`predict_source` and ``per_source``: ``n``, and within the source ``seen`` and ``unseen``, each with ``macro_auc``, ``ci95`` and
         ``auc`` by class over the classes it has; ``loss`` is the first less the second, with ``loss_ci95``.
 
     Raises:
@@ -38,7 +39,7 @@ def leave_one_source_out(
         raise ValueError("Leaving one source out needs two sources at least.")
     features = pooled_features(inputs, variant, photographs)
     labels = labels_of(photographs)
-    result: dict[str, Any] = {}
+    by_source: dict[str, Any] = {}
     for source in sorted(set(sources)):
         test = split.test[sources[split.test] == source]
         groups = np.asarray([photographs[index].group for index in test])
@@ -48,8 +49,50 @@ def leave_one_source_out(
             _probabilities(inputs, photographs, features, labels, training, test, strength=strength)
             for training in (everyone, others)
         )
-        result[source] = {"n": int(test.size), **_compare(labels[test], seen, unseen, groups, draws=draws)}
-    return result
+        by_source[source] = {"n": int(test.size), **_compare(labels[test], seen, unseen, groups, draws=draws)}
+    return {"per_source": by_source, "source_predictability": predict_source(features, photographs)}
+
+
+def predict_source(
+    features: NDArray[np.float32], photographs: Sequence[LabelledPhotograph], *, label: str = "Normal"
+) -> dict[str, Any]:
+    """Measure how well the features give away which source a photograph came from (mistake D13).
+
+    Only photographs of one class are asked, or the diseases that a source holds would give it away. Chance is one
+    over the number of sources.
+
+    Args:
+        features: (n, d).
+        photographs: Their rows.
+        label: The class.
+
+    Returns:
+        ``n``, ``sources``, ``balanced_accuracy`` of a logistic regression in five-fold cross-validation by
+        patient, and ``chance``.
+
+    Raises:
+        ValueError: Fewer than two sources have the class.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import balanced_accuracy_score
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    chosen = [index for index, row in enumerate(photographs) if row.label == label]
+    sources = np.asarray([photographs[index].source for index in chosen])
+    names = np.unique(sources)
+    if names.size < 2:
+        raise ValueError(f"Fewer than two sources have photographs labelled {label}.")
+    groups = np.asarray([photographs[index].group for index in chosen])
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=500))
+    predicted = cross_val_predict(model, features[chosen], sources, groups=groups, cv=GroupKFold(5))
+    return {
+        "n": len(chosen),
+        "sources": names.tolist(),
+        "balanced_accuracy": round(float(balanced_accuracy_score(sources, predicted)), 4),
+        "chance": round(1 / names.size, 4),
+    }
 
 
 def _probabilities(

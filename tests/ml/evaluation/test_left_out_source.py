@@ -61,7 +61,7 @@ def test_a_sign_of_one_camera_is_lost_with_its_source_and_a_shared_one_is_not(tm
     monkeypatch.setattr(left_out_source, "pooled_features", features)
     inputs = inputs_of(manifest_of(tmp_path, "ABC"), "ABC")
 
-    result = left_out_source.leave_one_source_out(inputs, strength=1.0, draws=50)
+    result = left_out_source.leave_one_source_out(inputs, strength=1.0, draws=50)["per_source"]
 
     assert set(result) == {"A", "B", "C"}
     assert result["A"]["n"] == sum(row.fold == TEST and row.source == "A" for row in read_manifest(inputs.manifest))
@@ -73,6 +73,19 @@ def test_a_sign_of_one_camera_is_lost_with_its_source_and_a_shared_one_is_not(tm
     )
     assert result["C"]["loss_ci95"][0] > 0.2
     assert set(result["C"]["seen"]["auc"]) == {CLASSES[0], CLASSES[3]}
+
+
+@pytest.mark.parametrize(("gap", "expected"), [(8.0, 1.0), (0.0, 0.5)])
+def test_source_is_predicted_where_the_features_tell_it_and_by_chance_otherwise(tmp_path, gap, expected):
+    rows = read_manifest(manifest_of(tmp_path, "AB", count=400))
+    random = np.random.default_rng(0)
+    features = random.normal(0, 1, (len(rows), 1)) + gap * np.asarray([[row.source == "B"] for row in rows])
+
+    figures = left_out_source.predict_source(features, rows)
+
+    assert figures["n"] == 400
+    assert figures["chance"] == 0.5
+    assert figures["balanced_accuracy"] == pytest.approx(expected, abs=0.08)
 
 
 def test_one_source_alone_cannot_be_left_out(tmp_path):
