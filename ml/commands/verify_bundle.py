@@ -72,11 +72,12 @@ def check_network(bundle: Bundle) -> None:
     Raises:
         BundleError: The weights or shapes do not fit, or nothing in this package builds such a bundle.
     """
-    if bundle.name == bundles.VESSEL_SEGMENTATION:
+    task = bundle.manifest["task"]
+    if task == "vessel segmentation":
         from ml.segmentation import predict as segmentation
 
         segmentation.check_network(bundle)
-    elif bundle.name in {bundles.DISEASE_CLASSIFICATION, bundles.VESSEL_MAP_CLASSIFICATION}:
+    elif task == "classification":
         from ml import runtime
 
         runtime.import_tensorflow()

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from ml.bundle import VESSEL_SEGMENTATION, Bundle, write_bundle
+from ml.bundle import Bundle, write_bundle
 from ml.segmentation.config import SegmenterConfig
 
 # Files of a run folder that go into the bundle as they are.
@@ -18,7 +18,7 @@ def publish(run: Path, config: SegmenterConfig, *, directory: Path, card: str | 
     Args:
         run: Holds ``weights.safetensors`` and ``metrics.json``.
         config: What the run was trained with; its ``inference`` becomes the bundle's input settings.
-        directory: The bundle's directory, replaced when it exists.
+        directory: The bundle's directory, whose name becomes the bundle's; replaced when it exists.
         card: Text of the model card; None keeps the one that is there.
 
     Returns:
@@ -30,7 +30,7 @@ def publish(run: Path, config: SegmenterConfig, *, directory: Path, card: str | 
     """
     metrics = json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))
     manifest = {
-        "name": VESSEL_SEGMENTATION,
+        "name": directory.name,
         "version": config.version,
         "task": "vessel segmentation",
         "framework": "torch",

@@ -8,8 +8,8 @@ from PIL import Image
 
 from ml.__main__ import main
 from ml.bundle import load_bundle
+from ml.classification import backbones, finetune, publish, train
 from ml.classification import config as configs
-from ml.classification import finetune, publish, train
 from ml.classification.data import CLASSES, read_manifest
 from ml.classification.predict import DiseaseClassifier, check_network
 from ml.classification.training_data import load_training_data, training_probabilities
@@ -262,6 +262,40 @@ def test_one_command_trains_the_first_stage_too_and_only_once(photographs, tmp_p
     # The second stage hardly moves, so it scores what the first one did: it began from those weights.
     scores = [json.loads(path.read_text())[-1]["validation_loss"] for path in (history, tmp_path / "run/history.json")]
     assert scores[1] == pytest.approx(scores[0], rel=1e-3)
+
+
+def test_joined_backbones_begin_from_one_run_each(photographs, tmp_path):
+    single = tiny_config(epochs=0, linear_head=False)
+    weights = []
+    for name in ("mobilenet_v1", "mobilenet_v2"):
+        network = backbones.build_network(name, side=SIDE, class_count=4)
+        weights.append(tmp_path / f"{name}.weights.h5")
+        network.save_weights(weights[-1])
+    config = replace(single, network=configs.NetworkConfig(architecture="mobilenet_v1+mobilenet_v2", side=SIDE))
+
+    metrics = run(config, photographs, tmp_path / "run", initial=weights)
+    with pytest.raises(ValueError, match="begins from 2 weights files, not 1"):
+        run(config, photographs, tmp_path / "refused", initial=weights[:1])
+
+    bundle = publish.publish_run(tmp_path / "run", tmp_path / "bundle", version="0.0.1")
+    check_network(bundle)
+    assert bundle.manifest["architecture"] == "mobilenet_v1+mobilenet_v2"
+    assert metrics["test"]["n"] > 0
+
+
+def test_kernels_are_kept_in_half_precision_and_vectors_are_not(tmp_path):
+    network = backbones.build_network("cnn", side=SIDE, class_count=4)
+    network.save_weights(tmp_path / "network.weights.h5")
+    full = (tmp_path / "network.weights.h5").stat().st_size
+    before = network.get_weights()
+
+    train.keep_kernels_in_half_precision(tmp_path / "network.weights.h5")
+
+    network.load_weights(tmp_path / "network.weights.h5")
+    for old, new in zip(before, network.get_weights(), strict=True):
+        expected = old.astype(np.float16).astype(np.float32) if old.ndim > 1 else old
+        assert (new == expected).all()
+    assert (tmp_path / "network.weights.h5").stat().st_size < 0.6 * full
 
 
 @pytest.mark.parametrize(

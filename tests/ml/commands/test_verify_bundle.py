@@ -14,7 +14,7 @@ from tests.support import REPOSITORY
 MANIFEST: dict[str, Any] = {
     "name": "fundus_vessel_segmentation",
     "version": "1.0.0",
-    "task": "t",
+    "task": "vessel segmentation",
     "framework": "pytorch",
     "architecture": {},
     "input": {},
@@ -69,7 +69,7 @@ def test_weights_that_are_no_network_fail(tmp_path: Path, capsys) -> None:
 
 
 def test_unknown_network_fails(tmp_path: Path, capsys) -> None:
-    unknown = {**MANIFEST, "name": "crystal_ball"}
+    unknown = {**MANIFEST, "task": "prophecy"}
     write_bundle(tmp_path / "a", unknown, {"weights.safetensors": b"w", "MODEL_CARD.md": b"# Card"})
 
     status, report = verdict(tmp_path, capsys)
