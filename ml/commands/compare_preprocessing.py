@@ -9,7 +9,7 @@ from pathlib import Path
 from ml import runtime
 from ml.commands import _common
 
-HELP = "measure what equalisation, local contrast, super-resolution and generated photographs do to a classifier"
+HELP = "measure what equalisation, local contrast, enlarging and generating do to a classifier"
 VARIANTS = ("none", "global", "clahe", "local_contrast", "superresolution", "generated")
 
 
