@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ml import runtime
-from ml.commands import _common
+from ml.commands import _common, _probe
 
 HELP = "measure what equalisation, local contrast, enlarging and generating do to a classifier"
 VARIANTS = ("none", "global", "clahe", "local_contrast", "superresolution", "generated")
@@ -15,21 +15,13 @@ VARIANTS = ("none", "global", "clahe", "local_contrast", "superresolution", "gen
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.set_defaults(seed=None)
-    parser.add_argument("--config", type=Path, required=True, help="experiment of a classifier, a file of ml/configs")
-    parser.add_argument("--manifest", type=Path, required=True, help="CSV of labelled photographs with folds")
-    parser.add_argument("--root", type=Path, required=True, help="directory the manifest's files are relative to")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="keeps the features between runs")
-    parser.add_argument("--weights", type=Path, help="directory of pre-trained weights (default: ROOT/../weights)")
+    _probe.add_experiment(parser)
     parser.add_argument("--variant", action="append", choices=VARIANTS, required=True, help="may be given again")
     parser.add_argument("--superresolution", type=Path, metavar="RUN", help="run folder of train-superresolution")
     parser.add_argument("--generated", type=Path, action="append", default=[], metavar="DIR", help="of oversample")
     parser.add_argument("--generated-share", type=float, default=0.1, help="of the draws (default: %(default)s)")
     parser.add_argument("--source", action="append", help="only this source; may be given again")
-    parser.add_argument("--side", type=int, help="side of the crops instead of the configuration's")
     parser.add_argument("--halve", action="store_true", help="reduce the photographs to half their size first")
-    parser.add_argument("--most", type=int, metavar="N", help="only so many photographs, drawn by the seed")
-    parser.add_argument("--threads", type=int, metavar="N", help="processor cores to use")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,24 +29,18 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         runtime.limit_threads(args.threads)
     runtime.import_tensorflow()
-    from ml.classification.config import read_config
     from ml.generation import probe
     from ml.generation.superresolution import Enlarger
 
     try:
-        config = read_config(args.config)
+        config = _probe.read_experiment(args)
         shares = {name: share for name, share in config.data.source_share.items() if name in (args.source or [name])}
-        config = replace(
-            config,
-            seed=config.seed if args.seed is None else args.seed,
-            network=replace(config.network, side=args.side or config.network.side),
-            data=replace(config.data, source_share=shares),
-        )
+        config = replace(config, data=replace(config.data, source_share=shares))
         inputs = probe.ProbeInputs(
             config=config,
             manifest=args.manifest,
             root=args.root,
-            weights_dir=args.weights or args.root.parent / "weights",
+            weights_dir=_probe.weights_directory(args),
             cache=args.out,
             halve=args.halve,
             most=args.most,

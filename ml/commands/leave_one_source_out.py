@@ -3,27 +3,17 @@
 import argparse
 import sys
 import tomllib
-from dataclasses import replace
-from pathlib import Path
 
 from ml import runtime
-from ml.commands import _common
+from ml.commands import _common, _probe
 
 HELP = "measure a linear probe on each source, trained with and without that source"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.set_defaults(seed=None)
-    parser.add_argument("--config", type=Path, required=True, help="experiment of a classifier, a file of ml/configs")
-    parser.add_argument("--manifest", type=Path, required=True, help="CSV of labelled photographs with folds")
-    parser.add_argument("--root", type=Path, required=True, help="directory the manifest's files are relative to")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="keeps the features between runs")
-    parser.add_argument("--weights", type=Path, help="directory of pre-trained weights (default: ROOT/../weights)")
+    _probe.add_experiment(parser)
     parser.add_argument("--variant", default="none", choices=("none", "global", "clahe", "local_contrast"))
-    parser.add_argument("--side", type=int, help="side of the crops instead of the configuration's")
-    parser.add_argument("--most", type=int, metavar="N", help="only so many photographs, drawn by the seed")
-    parser.add_argument("--threads", type=int, metavar="N", help="processor cores to use")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,22 +21,15 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         runtime.limit_threads(args.threads)
     runtime.import_tensorflow()
-    from ml.classification.config import read_config
     from ml.evaluation.left_out_source import leave_one_source_out
     from ml.generation.probe import ProbeInputs, Variant
 
     try:
-        config = read_config(args.config)
-        config = replace(
-            config,
-            seed=config.seed if args.seed is None else args.seed,
-            network=replace(config.network, side=args.side or config.network.side),
-        )
         inputs = ProbeInputs(
-            config=config,
+            config=_probe.read_experiment(args),
             manifest=args.manifest,
             root=args.root,
-            weights_dir=args.weights or args.root.parent / "weights",
+            weights_dir=_probe.weights_directory(args),
             cache=args.out,
             most=args.most,
         )
