@@ -11,7 +11,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-# Pixels whose brightest channel is not above this lie outside the eye; as in ml.evaluation.shortcut.
+# Pixels whose brightest channel is not above this lie outside the eye. These numbers belong to the trained weights,
+# so they are not shared with the search for the field of view, which may change.
 BLACK_LEVEL = 12
 GAIN = 4.0
 GREY = 128.0

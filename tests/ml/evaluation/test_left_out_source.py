@@ -10,6 +10,7 @@ from ml.evaluation import left_out_source
 from ml.generation.probe import ProbeInputs
 from tests.ml.classification.networks import SIDE
 from tests.ml.generation.sets import labelled_set
+from tests.support import REPOSITORY
 
 TRAINING, VALIDATION, TEST = 3, 2, 1
 
@@ -95,7 +96,7 @@ def test_one_source_alone_cannot_be_left_out(tmp_path):
 
 def test_command_refuses_one_source_with_a_sentence(tmp_path, capsys):
     manifest = labelled_set(tmp_path, count=8)
-    config = "ml/configs/classifier_vessel_map_probe.toml"
+    config = str(REPOSITORY / "ml" / "configs" / "classifier_vessel_map_probe.toml")
     arguments = ["--manifest", str(manifest), "--root", str(tmp_path), "--out", str(tmp_path / "out")]
 
     status = main(["leave-one-source-out", "--config", config, *arguments, "--weights", str(tmp_path)])
