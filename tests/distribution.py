@@ -11,9 +11,9 @@ class Scheduling(LoadFileScheduling):
     """Keeps the tests of a file together, which share its fixtures, and those that share services."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "services" if nodeid.startswith(ONE_AT_A_TIME) else str(super()._split_scope(nodeid))
+        return "services" if nodeid.startswith(ONE_AT_A_TIME) else super()._split_scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
-    """Take the place of the scheduling that ``--dist`` names."""
+    """Take the place of pytest-xdist's own scheduling, whatever ``--dist`` names."""
     return Scheduling(config, log)
