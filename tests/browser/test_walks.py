@@ -33,10 +33,14 @@ def clinic(db: None) -> Clinic:
     return ClinicFactory(name="Browser clinic")
 
 
+# Cards name files and commands without a space to break at.
+CARD = "# Card\n\n`" + "ml/configs/classifier_vessel_map_probe.toml" * 2 + "`\n"
+
+
 @pytest.fixture(autouse=True)
 def quiet_queue(monkeypatch: pytest.MonkeyPatch, rung: list[str]) -> None:
     """The test plays the worker, step by step."""
-    monkeypatch.setattr(inference, "bundles", lambda: [{**b, "metrics": {}, "card": "# Card"} for b in BUNDLES])
+    monkeypatch.setattr(inference, "bundles", lambda: [{**b, "metrics": {}, "card": CARD} for b in BUNDLES])
 
 
 @pytest.fixture(scope="module")
