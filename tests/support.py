@@ -1,6 +1,7 @@
 """What a test needs from its surroundings, and what happens when it is not there."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,10 @@ def require_data(relative: str) -> Path:
     path = DATA / relative
     require(path.exists(), f"the labelled data ../shared/data/{relative} is absent")
     return path
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

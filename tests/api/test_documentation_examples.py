@@ -25,8 +25,7 @@ from diagnosis.services import webhooks
 from diagnosis.webhooks import delivery as deliveries
 from tests import factories
 from tests.api.client import ApiUser
-from tests.flows.stack import free_port
-from tests.support import REPOSITORY, require
+from tests.support import REPOSITORY, free_port, require
 
 ADDRESS = "http://127.0.0.1:8000"
 

@@ -22,7 +22,7 @@ from diagnosis.demo.specs import FundusSpec
 from diagnosis.inference import BUNDLE_NAMES
 from tests.deployment.production import COMPOSE, production_environment
 from tests.flows import stack as stacks
-from tests.support import REPOSITORY, require
+from tests.support import REPOSITORY, free_port, require
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -38,7 +38,7 @@ class Deployment(stacks.Stack):
 
     def start_services(self) -> None:
         """Start web, then worker and sweeper once it answers, as the composition orders them."""
-        port = str(stacks.free_port())
+        port = str(free_port())
         self.address = f"http://127.0.0.1:{port}/"
         self.start_service("web", "--port", port)
         self.wait_until_answering("healthz")

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ import psycopg2
 import redis as redis_client
 from kombu import Connection
 
-from tests.support import REPOSITORY, require
+from tests.support import REPOSITORY, free_port, require
 
 POSTGRES = os.environ.get("TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432/postgres")
 REDIS = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
@@ -185,13 +184,6 @@ class Stack:
             if b"celery" in command and f"RETINA_DATA_DIR={self.data}".encode() in env:
                 found.append(int(directory.name))
         return found
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def multipart(fields: dict[str, str], file_name: str, content: bytes) -> tuple[bytes, str]:

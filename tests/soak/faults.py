@@ -17,8 +17,8 @@ from pathlib import Path
 import psycopg2
 from kombu import Connection
 
-from tests.flows.stack import POSTGRES, RABBITMQ, free_port
-from tests.support import REPOSITORY
+from tests.flows.stack import POSTGRES, RABBITMQ
+from tests.support import REPOSITORY, free_port
 
 
 class Soak:

@@ -1,6 +1,5 @@
 import json
 import os
-import socket
 import subprocess
 import sys
 
@@ -9,13 +8,7 @@ import torch
 from ml.segmentation.parallel import average_weights, from_first, replica, replicas
 from tests.ml.segmentation.test_train import TINY
 from tests.ml.segmentation.vessel_sets import write_set
-from tests.support import REPOSITORY
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+from tests.support import REPOSITORY, free_port
 
 
 def test_process_on_its_own_is_the_first_of_one():
