@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 from ml.classification import efficientnet_lite
 from ml.classification.local_contrast import LocalContrast
@@ -16,8 +18,10 @@ POOLED_LAYER = "pooled_features"
 HEAD_LAYER = "class_logits"
 # Between the names of backbones that read the same pixels side by side.
 JOINT = "+"
-# After the name of a backbone that reads the local contrast instead of the pixels.
-CONTRAST = "/local_contrast"
+# Behind the name of a backbone: what it reads instead of the pixels as they are.
+OPTION = "/"
+CONTRAST = "local_contrast"
+MIRRORED = "mirrored"
 
 
 def build_network(
@@ -26,9 +30,10 @@ def build_network(
     """Build a classifier that takes 8-bit pixels and gives logits.
 
     Args:
-        architecture: One of ``ARCHITECTURES``, or several different ones joined by ``+``, whose feature
-            maps are then put side by side; they must shrink the input alike. ``/local_contrast`` after a
-            name puts :class:`ml.classification.local_contrast.LocalContrast` before that backbone.
+        architecture: One of ``ARCHITECTURES``, or several joined by ``+``, whose feature maps are then put
+            side by side; they must shrink the input alike. ``/local_contrast`` after a name puts
+            :class:`ml.classification.local_contrast.LocalContrast` before that backbone, ``/mirrored``
+            lets it read the mirror image and turns its maps back.
         side: Side of the square input in pixels.
         class_count: Number of logits.
         pretrained: Weights of the bare backbone: Keras weights (``include_top=False``), for
@@ -44,19 +49,22 @@ def build_network(
         ValueError: The architecture is unknown, or takes no pre-trained weights.
     """
     parts = architecture.split(JOINT)
-    names = [part.removesuffix(CONTRAST) for part in parts]
-    if not set(names) <= set(ARCHITECTURES) or len(set(names)) < len(names):
-        raise ValueError(f"The architecture must be one of {', '.join(ARCHITECTURES)}, or different ones with +.")
+    for part in parts:
+        name, *options = part.split(OPTION)
+        if name not in ARCHITECTURES or not set(options) <= {CONTRAST, MIRRORED}:
+            raise ValueError(f"The architecture must be of {', '.join(ARCHITECTURES)}, not {part!r}.")
     if pretrained is not None and len(parts) > 1:
         raise ValueError("Joined backbones take no pre-trained weights; join trained networks instead.")
     pixels = keras.Input((side, side, 3), name="pixels")
-    features = [_backbone(part, pixels, pretrained) for part in parts]
-    joined = layers.Concatenate()(features) if len(features) > 1 else features[0]
-    maps = layers.Activation("linear", name=FEATURE_LAYER)(joined)
-    pooled = layers.GlobalAveragePooling2D(name=POOLED_LAYER)(maps)
-    kept = layers.Dropout(dropout, name="dropout")(pooled) if dropout else pooled
-    logits = layers.Dense(class_count, dtype="float32", name=HEAD_LAYER)(kept)
-    return keras.Model(pixels, logits, name=architecture.replace(JOINT, "_and_").replace("/", "_"))
+    if len(parts) == 1:
+        features = _feature_maps(parts[0], pixels, pretrained)
+    else:
+        # Each in a model of its own, as the same backbone may be there more than once.
+        features = layers.Concatenate()(
+            [_as_part(part, position, side=side)(pixels) for position, part in enumerate(parts)]
+        )
+    logits = _classify(features, class_count=class_count, dropout=dropout)
+    return keras.Model(pixels, logits, name=architecture.replace(JOINT, "_and_").replace(OPTION, "_"))
 
 
 def join(network: keras.Model, parts: Sequence[keras.Model]) -> None:
@@ -68,13 +76,61 @@ def join(network: keras.Model, parts: Sequence[keras.Model]) -> None:
         network: Result of :func:`build_network` for joined backbones.
         parts: Results of :func:`build_network` for each of them.
     """
-    for part in parts:
-        for layer in part.layers:
-            if layer.weights and layer.name != HEAD_LAYER:
-                network.get_layer(layer.name).set_weights(layer.get_weights())
+    for position, part in enumerate(parts):
+        backbone = keras.Model(part.input, part.get_layer(FEATURE_LAYER).output)
+        network.get_layer(_part_name(position)).set_weights(backbone.get_weights())
     heads = [part.get_layer(HEAD_LAYER).get_weights() for part in parts]
     kernel = np.concatenate([kernel for kernel, _ in heads]) / len(parts)
     network.get_layer(HEAD_LAYER).set_weights([kernel, np.mean([bias for _, bias in heads], axis=0)])
+
+
+def only_parts(network: keras.Model, positions: Sequence[int]) -> keras.Model:
+    """Return some of a joined network's backbones with their share of the dense layer, as if they spoke alone.
+
+    The dense layer's kernel is copied, all other weights are shared.
+
+    Args:
+        network: Result of :func:`build_network` for joined backbones.
+        positions: Of the parts, from 0.
+    """
+    bodies = [layer for layer in network.layers if isinstance(layer, keras.Model)]
+    kernel, bias = network.get_layer(HEAD_LAYER).get_weights()
+    kernels = np.split(kernel, np.cumsum([body.output_shape[-1] for body in bodies])[:-1])
+    pixels = keras.Input(network.input_shape[1:], name="pixels")
+    features = [network.get_layer(_part_name(position))(pixels) for position in positions]
+    joined = layers.Concatenate()(features) if len(features) > 1 else features[0]
+    alone = keras.Model(pixels, _classify(joined, class_count=bias.size, dropout=0.0))
+    share = len(bodies) / len(positions)
+    own = np.concatenate([kernels[position] for position in positions]) * share
+    alone.get_layer(HEAD_LAYER).set_weights([own, bias])
+    return alone
+
+
+def mix_logits(
+    network: keras.Model, mixing: NDArray[np.floating[Any]] | None, offsets: NDArray[np.floating[Any]]
+) -> None:
+    """Change the dense layer so that its logits (n, K) become ``logits @ mixing.T + offsets``; None mixes nothing."""
+    head = network.get_layer(HEAD_LAYER)
+    kernel, bias = (values if mixing is None else values @ mixing.T for values in head.get_weights())
+    head.set_weights([kernel, bias + offsets])
+
+
+def parts_without(fold: int, folds: Sequence[int], *, parts: int) -> list[int]:
+    """Return the positions of the parts of a joined network that were trained without ``fold``.
+
+    Args:
+        fold: One of ``folds``.
+        folds: The folds held out in turn; the parts stand in this order, equally many for each.
+        parts: Number of parts.
+
+    Raises:
+        ValueError: No part was trained without this fold.
+    """
+    if fold not in folds:
+        raise ValueError(f"No network was trained without fold {fold}.")
+    each = parts // len(folds)
+    first = list(folds).index(fold) * each
+    return list(range(first, first + each))
 
 
 def find_pretrained(name: str, directory: Path) -> Path:
@@ -115,10 +171,33 @@ def freeze(network: keras.Model, *, through: str | None, batch_statistics: bool)
         layer.trainable = position > last_frozen and not is_statistics
 
 
-def _backbone(part: str, pixels: keras.KerasTensor, pretrained: Path | None) -> keras.KerasTensor:
-    architecture = part.removesuffix(CONTRAST)
-    seen = pixels if part == architecture else LocalContrast(name=f"local_contrast_{architecture}")(pixels)
-    scaled = layers.Rescaling(1 / 127.5, offset=-1.0, name=f"scale_{architecture}")(seen)
+def _classify(features: keras.KerasTensor, *, class_count: int, dropout: float) -> keras.KerasTensor:
+    maps = layers.Activation("linear", name=FEATURE_LAYER)(features)
+    pooled = layers.GlobalAveragePooling2D(name=POOLED_LAYER)(maps)
+    kept = layers.Dropout(dropout, name="dropout")(pooled) if dropout else pooled
+    return layers.Dense(class_count, dtype="float32", name=HEAD_LAYER)(kept)
+
+
+def _part_name(position: int) -> str:
+    return f"part_{position}"
+
+
+def _as_part(part: str, position: int, *, side: int) -> keras.Model:
+    pixels = keras.Input((side, side, 3))
+    return keras.Model(pixels, _feature_maps(part, pixels, None), name=_part_name(position))
+
+
+def _feature_maps(part: str, pixels: keras.KerasTensor, pretrained: Path | None) -> keras.KerasTensor:
+    architecture, *options = part.split(OPTION)
+    seen = keras.ops.flip(pixels, axis=2) if MIRRORED in options else pixels
+    if CONTRAST in options:
+        seen = LocalContrast(name=f"local_contrast_{architecture}")(seen)
+    maps = _backbone(architecture, seen, pretrained)
+    return keras.ops.flip(maps, axis=2) if MIRRORED in options else maps
+
+
+def _backbone(architecture: str, pixels: keras.KerasTensor, pretrained: Path | None) -> keras.KerasTensor:
+    scaled = layers.Rescaling(1 / 127.5, offset=-1.0, name=f"scale_{architecture}")(pixels)
     applications = {
         "resnet50": keras.applications.ResNet50,
         "mobilenet_v1": keras.applications.MobileNet,

@@ -18,6 +18,7 @@ class NetworkConfig:
         pretrained: File name in the weights directory; empty begins from random weights.
         dropout: Share of pooled features dropped while training.
         equalisation: A value of :class:`ml.imaging.enhance.Equalisation`, applied to every crop.
+        mirror_images: Read both mirror images of a picture and average the logits.
     """
 
     architecture: str
@@ -25,11 +26,17 @@ class NetworkConfig:
     pretrained: str = ""
     dropout: float = 0.0
     equalisation: str = "none"
+    mirror_images: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """What it is trained on; see :func:`ml.classification.data.draw_probabilities` and ``split_by_fold``."""
+    """What it is trained on; see :func:`ml.classification.data.draw_probabilities` and ``split_by_fold``.
+
+    Attributes:
+        folds_in_turn: Folds that are held out one after another, one network for each; see
+            :mod:`ml.classification.folds`. Empty for the one split that the other attributes describe.
+    """
 
     source_share: dict[str, float]
     class_share: dict[str, float]
@@ -37,6 +44,7 @@ class DataConfig:
     test_folds: tuple[int, ...]
     validation_folds: tuple[int, ...]
     validation_share: float = 1.0
+    folds_in_turn: tuple[int, ...] = ()
     headline_source: str = "ODIR-5K"
 
 
@@ -96,7 +104,8 @@ class TrainingConfig:
         threads: Threads of the framework; 0 leaves its own choice.
         coverage: Share of validation photographs that shall keep a class.
         begins_from: Files beside this one whose experiments come first: one for the first stage of the same
-            network, one for each part of joined backbones, none when there is one stage.
+            network, one for each part of joined backbones, none when there is one stage. Where folds are held
+            out in turn, each part is trained without its fold.
         grading: Retinopathy grades learnt beside the classes; None when they are not.
     """
 
@@ -124,7 +133,7 @@ def read_config(path: Path) -> TrainingConfig:
     """
     content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     content["network"] = NetworkConfig(**content["network"])
-    folds = {key: tuple(content["data"][key]) for key in ("test_folds", "validation_folds")}
+    folds = {key: tuple(content["data"].get(key, ())) for key in ("test_folds", "validation_folds", "folds_in_turn")}
     content["data"] = DataConfig(**{**content["data"], **folds})
     content["fit"] = FitConfig(**content["fit"])
     if "grading" in content:

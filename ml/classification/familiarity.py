@@ -49,8 +49,8 @@ class Familiarity:
         return np.asarray(to_each.min(axis=1))
 
     def is_unlike(self, features: NDArray[np.floating[Any]]) -> bool:
-        """Tell whether one photograph's features (C,) lie beyond the limit."""
-        return bool(self.distances(features[None])[0] > self.limit)
+        """Tell whether one photograph's features lie beyond the limit; (C,), or more of which the first C count."""
+        return bool(self.distances(features[None, : self.means.shape[1]])[0] > self.limit)
 
 
 def fit_familiarity(

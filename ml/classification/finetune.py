@@ -114,7 +114,10 @@ def fine_tune(
     resume: bool,
     progress: Callable[[str], None],
 ) -> None:
-    """Train the backbone with the head; leaves the averaged weights of the best round in ``network``."""
+    """Train the backbone with the head; leaves the averaged weights of the best round in ``network``.
+
+    Without validation photographs nothing chooses among the rounds: the last one stays.
+    """
     fit = config.fit
     backbones.freeze(network, through=fit.freeze_through or None, batch_statistics=fit.freeze_batch_statistics)
     steps = fit.epochs * fit.steps_per_epoch
@@ -141,11 +144,13 @@ def fine_tune(
     for epoch in range(len(history), fit.epochs):
         batches = TrainingBatches(data, config, epoch=epoch, probabilities=probabilities)
         result = trained.fit(batches, epochs=1, verbose=0, callbacks=[average], shuffle=False)
-        with average.applied_to(trained):
-            scores = _validate(network, data, config)
-        entry = {"epoch": epoch + 1, "loss": result.history["loss"][0], **scores}
+        entry = {"epoch": epoch + 1, "loss": result.history["loss"][0]}
+        if data.split.validation.size:
+            with average.applied_to(trained):
+                entry |= _validate(network, data, config)
         history.append(entry)
-        is_best = entry["validation_macro_auc"] >= max(item["validation_macro_auc"] for item in history)
+        score = "validation_macro_auc"
+        is_best = score not in entry or entry[score] >= max(item[score] for item in history)
         if is_best:
             with average.applied_to(trained):
                 network.save_weights(out / BEST_FILE)

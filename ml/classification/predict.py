@@ -47,16 +47,21 @@ class Classification:
 class DiseaseClassifier:
     """A classifier bundle, loaded once and used many times."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, *, without_fold: int | None = None) -> None:
         """Build the bundle's architecture and load its weights.
 
         Args:
             bundle: Its files' hashes have been checked.
+            without_fold: Leave only the joined networks that were trained without this fold, calibrated
+                without it too, to ask them about its patients.
 
         Raises:
-            BundleError: The manifest is incomplete or its weights do not fit the architecture.
+            BundleError: The manifest is incomplete, its weights do not fit the architecture, or no network of
+                it was trained without that fold.
         """
         network = _load_network(bundle)
+        if without_fold is not None:
+            network = _without_fold(network, bundle, without_fold)
         self.bundle = bundle
         self.classes = tuple(bundle.manifest["output"]["classes"])
         self._side = int(bundle.manifest["input"]["side"])
@@ -162,6 +167,21 @@ def _load_network(bundle: Bundle) -> "keras.Model":
     if len(set(classes)) != len(classes) or len(classes) < 2 or not temperature > 0:
         raise BundleError(f"The model bundle {bundle.name} declares unusable classes or temperature.")
     return network
+
+
+def _without_fold(network: "keras.Model", bundle: Bundle, fold: int) -> "keras.Model":
+    from ml.classification import backbones
+
+    folds = bundle.manifest.get("training", {}).get("folds_in_turn", [])
+    parts = len(str(bundle.manifest["architecture"]).split(backbones.JOINT))
+    try:
+        alone = backbones.only_parts(network, backbones.parts_without(fold, folds, parts=parts))
+        own = bundle.manifest["out_of_fold"][str(fold)]
+        temperature = float(bundle.manifest["output"]["temperature"])
+        backbones.mix_logits(alone, np.asarray(own["mixing"]), temperature * np.asarray(own["offsets"]))
+    except (KeyError, ValueError) as error:
+        raise BundleError(f"The model bundle {bundle.name} holds no network trained without fold {fold}.") from error
+    return alone
 
 
 def _with_feature_maps(network: "keras.Model") -> tuple["keras.Model", NDArray[np.float32]]:

@@ -63,21 +63,27 @@ def publish_run(run: Path, directory: Path, *, version: str, image_run: Path | N
             "equalisation": config["network"]["equalisation"],
         },
         "output": {"classes": list(CLASSES), "temperature": metrics["temperature"], "values": "logits"},
-        "inference": {"views": ["identity", "horizontal_flip"]},
+        "inference": {"views": ["identity", "horizontal_flip"] if config["network"]["mirror_images"] else ["identity"]},
         "abstention": {
             **metrics["abstention"],
-            "chosen": f"validation, about {config['coverage']:.0%} of photographs keep a class",
+            "chosen": f"{_chosen_on(config)}, about {config['coverage']:.0%} of photographs keep a class",
         },
         "metrics": _held_out(metrics, config["data"]["headline_source"]),
         "training": _training(config),
     }
+    if own := metrics.get("out_of_fold"):
+        manifest["out_of_fold"] = own
     if image_run is not None:
         manifest["fusion"] = _fusion(run, image_run, config)
     files: dict[str, bytes | Path] = {
         "model.weights.h5": run / "model.weights.h5",
-        HELD_OUT_FILE: run / "predictions_test.csv",
+        HELD_OUT_FILE: run / predictions.RUN_TABLES["test"],
     }
     return write_bundle(directory, manifest, files)
+
+
+def _chosen_on(config: dict[str, Any]) -> str:
+    return "out-of-fold predictions" if config["data"]["folds_in_turn"] else "validation"
 
 
 def _held_out(metrics: dict[str, Any], headline_source: str) -> dict[str, Any]:
@@ -107,6 +113,7 @@ def _training(config: dict[str, Any]) -> dict[str, Any]:
         "test_folds": data["test_folds"],
         "validation_folds": data["validation_folds"],
         "validation_share": data["validation_share"],
+        "folds_in_turn": data["folds_in_turn"],
         "epochs": fit["epochs"],
         "steps_per_epoch": fit["steps_per_epoch"],
         "batch_size": fit["batch_size"],
@@ -118,7 +125,10 @@ def _training(config: dict[str, Any]) -> dict[str, Any]:
 def _fusion(run: Path, image_run: Path, config: dict[str, Any]) -> dict[str, Any]:
     """Fit the rule on the validation photographs of both runs, and measure it on the held-out ones."""
     source = config["data"]["headline_source"]
-    image, vessel = _shared(image_run / "predictions_validation.csv", run / "predictions_validation.csv")
+    test, validation = (predictions.RUN_TABLES[part] for part in ("test", "validation"))
+    # A run of folds in turn has no validation of its own: none of its predictions saw the photograph.
+    image_validation = image_run / validation if (image_run / validation).is_file() else image_run / test
+    image, vessel = _shared(image_validation, run / validation)
     core = image.sources == source
     rule = fit_fusion(
         image.probabilities[core],
@@ -126,7 +136,7 @@ def _fusion(run: Path, image_run: Path, config: dict[str, Any]) -> dict[str, Any
         image.labels[core],
         coverage=config["coverage"],
     )
-    image, vessel = _shared(image_run / "predictions_test.csv", run / "predictions_test.csv")
+    image, vessel = _shared(image_run / test, run / test)
     fused, indeterminate = fuse_many(image.probabilities, vessel.probabilities, rule)
     held_out = report(replace(image, probabilities=fused, abstained=indeterminate))
     agree = (image.probabilities.argmax(axis=1) == vessel.probabilities.argmax(axis=1))[image.sources == source]

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.classification import backbones
-from ml.classification.calibration import Abstention, fit_abstention, fit_calibration, softmax
+from ml.classification.calibration import Abstention, Calibration, fit_abstention, fit_calibration, softmax
 from ml.classification.config import TrainingConfig
-from ml.classification.data import CLASSES, LabelledPhotograph, labels_of
+from ml.classification.data import CLASSES, labels_of
 from ml.classification.finetune import CHECKPOINT_FILE, fine_tune, predict_logits
 from ml.classification.training_data import TrainingData, headline, load_training_data, training_probabilities
 from ml.evaluation import predictions
@@ -65,27 +65,46 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     (out / CONFIG_FILE).write_text(json.dumps(asdict(config), indent=1), encoding="utf-8")
     data = load_training_data(config, manifest=manifest, root=root, cache=cache, generated=generated)
+    network = fit(config, data, out=out, weights_dir=weights_dir, initial=initial, resume=resume, progress=progress)
+    return finish(network, data, config, out=out)
+
+
+def fit(
+    config: TrainingConfig,
+    data: TrainingData,
+    *,
+    out: Path,
+    weights_dir: Path,
+    initial: Sequence[Path] = (),
+    resume: bool = False,
+    progress: Callable[[str], None] = logger.info,
+) -> keras.Model:
+    """Build and train one network; arguments as of :func:`train`. Returns it without calibration."""
+    keras.utils.set_random_seed(config.seed)
     name = config.network.pretrained
-    pretrained = backbones.find_pretrained(name, weights_dir) if name and not initial else None
-    network = backbones.build_network(
+    network = build(config, pretrained=backbones.find_pretrained(name, weights_dir) if name and not initial else None)
+    checkpoint = out / CHECKPOINT_FILE
+    if initial:
+        load_initial(network, config, initial)
+    elif config.fit.linear_head and not (resume and checkpoint.is_file()):
+        _fit_linear_head(network, data, config, progress=progress)
+    if config.fit.epochs:
+        fine_tune(network, data, config, out=out, resume=resume, progress=progress)
+    return network
+
+
+def build(config: TrainingConfig, *, pretrained: Path | None = None) -> keras.Model:
+    """Build an experiment's network; see :func:`ml.classification.backbones.build_network`."""
+    return backbones.build_network(
         config.network.architecture,
         side=config.network.side,
         class_count=len(CLASSES),
         pretrained=pretrained,
         dropout=config.network.dropout,
     )
-    keras.utils.set_random_seed(config.seed)
-    checkpoint = out / CHECKPOINT_FILE
-    if initial:
-        _load_initial(network, config, initial)
-    elif config.fit.linear_head and not (resume and checkpoint.is_file()):
-        _fit_linear_head(network, data, config, progress=progress)
-    if config.fit.epochs:
-        fine_tune(network, data, config, out=out, resume=resume, progress=progress)
-    return finish(network, data, config, out=out)
 
 
-def _load_initial(network: keras.Model, config: TrainingConfig, initial: Sequence[Path]) -> None:
+def load_initial(network: keras.Model, config: TrainingConfig, initial: Sequence[Path]) -> None:
     """Load the weights of one run, or join those of several.
 
     Raises:
@@ -162,19 +181,13 @@ def finish(network: keras.Model, data: TrainingData, config: TrainingConfig, *, 
         ``temperature``, ``abstention``, ``validation`` and ``test`` reports, ``coverage_curve``.
     """
     validation = data.split.validation
-    raw = predict_logits(network, data.crops[validation])
+    flips = config.network.mirror_images
+    raw = predict_logits(network, data.crops[validation], flips=flips)
     # Weak and comorbid labels too: the probabilities are meant for photographs as they come.
     core = np.asarray([row.source == config.data.headline_source for row in data.rows(validation)])
     labels = data.labels[validation][core]
     calibration = fit_calibration(raw[core], labels)
-    head = network.get_layer(backbones.HEAD_LAYER)
-    kernel, bias = head.get_weights()
-    head.set_weights([kernel, bias + calibration.temperature * calibration.offsets.astype(np.float32)])
-    # A compiled model would save its optimizer too, three times the size.
-    bare = keras.Model(network.inputs, network.outputs, name=network.name)
-    bare.save_weights(out / WEIGHTS_FILE)
-    keep_kernels_in_half_precision(out / WEIGHTS_FILE)
-    network.load_weights(out / WEIGHTS_FILE)
+    save_calibrated(network, calibration, out / WEIGHTS_FILE)
     calibrated = softmax(calibration.apply(raw))
     abstention = fit_abstention(calibrated[core], coverage=config.coverage)
     metrics: dict[str, Any] = {
@@ -184,15 +197,24 @@ def finish(network: keras.Model, data: TrainingData, config: TrainingConfig, *, 
     }
     measured = {"validation": (validation, calibrated)}
     if (test := data.split.test).size:
-        measured["test"] = (test, softmax(predict_logits(network, data.crops[test]) / calibration.temperature))
+        logits = predict_logits(network, data.crops[test], flips=flips)
+        measured["test"] = (test, softmax(logits / calibration.temperature))
     for name, (indices, probabilities) in measured.items():
-        scored = _scored(data.rows(indices), probabilities, abstention=abstention)
-        metrics[name] = report(scored)
-        predictions.write(
-            out / f"predictions_{name}.csv", data.rows(indices), scored, shortcuts=data.shortcuts[indices]
+        metrics[name] = measure(
+            data, indices, probabilities, abstention=abstention, table=out / predictions.RUN_TABLES[name]
         )
     (out / METRICS_FILE).write_text(json.dumps(metrics, indent=1), encoding="utf-8")
     return metrics
+
+
+def save_calibrated(network: keras.Model, calibration: Calibration, path: Path) -> None:
+    """Fold all but the temperature into the head, save in half precision and load what was saved."""
+    backbones.mix_logits(network, calibration.mixing, calibration.temperature * calibration.offsets)
+    # A compiled model would save its optimizer too, three times the size.
+    bare = keras.Model(network.inputs, network.outputs, name=network.name)
+    bare.save_weights(path)
+    keep_kernels_in_half_precision(path)
+    network.load_weights(path)
 
 
 def keep_kernels_in_half_precision(path: Path) -> None:
@@ -216,10 +238,17 @@ def keep_kernels_in_half_precision(path: Path) -> None:
     partial.replace(path)
 
 
-def _scored(
-    rows: Sequence[LabelledPhotograph], probabilities: NDArray[np.float64], *, abstention: Abstention
-) -> Scored:
-    return Scored(
+def measure(
+    data: TrainingData,
+    indices: NDArray[np.intp],
+    probabilities: NDArray[np.float64],
+    *,
+    abstention: Abstention,
+    table: Path,
+) -> dict[str, Any]:
+    """Write the predictions of the photographs at ``indices`` to ``table`` and return their report."""
+    rows = data.rows(indices)
+    scored = Scored(
         classes=CLASSES,
         labels=labels_of(rows),
         probabilities=probabilities,
@@ -228,3 +257,5 @@ def _scored(
         abstained=abstention.is_unsure(probabilities),
         ungradable=np.zeros(len(rows), dtype=bool),
     )
+    predictions.write(table, rows, scored, shortcuts=data.shortcuts[indices])
+    return report(scored)

@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="score a table that --predictions wrote instead of photographs; without CSV the bundles' held-out ones",
     )
     parser.add_argument("--path", choices=("image", "vessel", "fused"), default="image", help="default: %(default)s")
+    parser.add_argument(
+        "--out-of-fold",
+        action="store_true",
+        help="ask of the image path only the networks trained without the fold5 of a photograph",
+    )
     parser.add_argument("--draws", type=int, default=1000, help="bootstrap resamples (default: %(default)s)")
     parser.add_argument("--predictions", type=Path, metavar="CSV", help="keep the predictions, without pictures")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write report.json, report.md and four pictures here")
@@ -84,6 +89,8 @@ def _problem(args: argparse.Namespace) -> str | None:
         return "name either --manifest with --root, or --stored"
     if args.stored and (args.fold or args.quality or args.predictions):
         return "a stored table knows neither --fold nor --quality, and --predictions would write it again"
+    if args.out_of_fold and (args.stored or args.path == "vessel"):
+        return "--out-of-fold asks the image path's networks, which neither stored tables nor the vessel path do"
     if args.path == "fused" and args.stored not in (None, HELD_OUT):
         return "the fused path needs the tables of both bundles; leave out the CSV of --stored"
     return None
@@ -110,7 +117,7 @@ def _scored_now(args: argparse.Namespace) -> "tuple[Scored, dict[str, Any]] | No
     photographs = select(args)
     if not photographs:
         return None
-    scorer = ManifestScorer(ScoredPath(args.path), model_dir=args.bundles)
+    scorer = ManifestScorer(ScoredPath(args.path), model_dir=args.bundles, out_of_fold=args.out_of_fold)
     result = scorer.score(photographs, args.root, progress=_progress(photographs))
     if args.predictions:
         predictions.write(args.predictions, result.photographs, result.scored, shortcuts=result.shortcuts)

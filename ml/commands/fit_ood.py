@@ -42,16 +42,18 @@ def run(args: argparse.Namespace) -> int:
     bundle = bundles.load_bundle(args.bundle)
     training = bundle.manifest["training"]
     rows = [row for row in read_manifest(args.manifest) if row.source in training["sources"]]
+    # Networks of folds in turn have seen every photograph between them, so the first fold's speak for all.
+    first_fold = next(iter(training.get("folds_in_turn", [])), None)
+    classifier = DiseaseClassifier(bundle, without_fold=first_fold)
     split = split_by_fold(
         rows,
-        test_folds=training["test_folds"],
+        test_folds=training["test_folds"] if first_fold is None else [first_fold],
         validation_folds=training["validation_folds"],
         validation_share=training["validation_share"],
     )
     drawn = np.random.default_rng(args.seed).permutation(split.training)[: args.photographs]
     # A bundle that was trained on its validation folds too leaves only its held-out folds to set the limit on.
     held_out = split.validation if split.validation.size else split.test
-    classifier = DiseaseClassifier(bundle)
     bar = tqdm(total=drawn.size + held_out.size, unit="image", disable=None)
     known, known_rows = _embed(classifier, [rows[index] for index in drawn], args.root, bar.update)
     others, _ = _embed(classifier, [rows[index] for index in held_out], args.root, bar.update)

@@ -37,9 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; return the exit status."""
+    """Train; 0 unless the options do not fit the experiment."""
     from ml.classification import publish
+    from ml.classification.config import read_config
 
+    if (args.initial or args.generated) and read_config(args.config).data.folds_in_turn:
+        sys.stderr.write("error: folds held out in turn take neither --initial nor --generated\n")
+        return 1
     metrics = _train(args, args.config, out=args.out, initial=args.initial)
     if args.publish:
         publish.publish_run(args.out, args.publish, version=args.bundle_version, image_run=args.fuse_with)
@@ -50,13 +54,27 @@ def run(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace, path: Path, *, out: Path, initial: list[Path]) -> dict[str, Any]:
     """Train the experiment in the file ``path``, after those it begins from unless ``initial`` weights are given."""
     from ml.classification import config as configs
-    from ml.classification import finetune, train
+    from ml.classification import finetune, folds, train
 
-    config = configs.with_overrides(
-        configs.read_config(path),
-        seed=None if args.seed == _common.DEFAULT_SEED else args.seed,
-        threads=args.threads,
-    )
+    def read(file: Path) -> configs.TrainingConfig:
+        seed = None if args.seed == _common.DEFAULT_SEED else args.seed
+        return configs.with_overrides(configs.read_config(file), seed=seed, threads=args.threads)
+
+    config = read(path)
+    weights_dir, cache = args.weights or args.root.parent / "weights", args.cache or args.out / "cache"
+    if config.data.folds_in_turn:
+        members = [read(path.with_name(name)) for name in config.begins_from]
+        return folds.train_in_turn(
+            config,
+            members,
+            manifest=args.manifest,
+            root=args.root,
+            out=out,
+            weights_dir=weights_dir,
+            cache=cache,
+            resume=args.resume,
+            progress=_say,
+        )
     if not initial:
         for name in config.begins_from:
             earlier = out / FIRST_STAGE_FOLDER / Path(name).stem
@@ -68,9 +86,9 @@ def _train(args: argparse.Namespace, path: Path, *, out: Path, initial: list[Pat
         manifest=args.manifest,
         root=args.root,
         out=out,
-        weights_dir=args.weights or args.root.parent / "weights",
+        weights_dir=weights_dir,
         initial=initial,
-        cache=args.cache or args.out / "cache",
+        cache=cache,
         generated=args.generated,
         resume=args.resume,
         progress=_say,

@@ -14,6 +14,8 @@ from ml.evaluation.shortcut import MEASURES
 if TYPE_CHECKING:
     from ml.classification.data import LabelledPhotograph
 
+# In a run folder, by what the photographs were there for.
+RUN_TABLES = {"validation": "predictions_validation.csv", "test": "predictions_test.csv"}
 FIXED_COLUMNS = ("key", "group", "source_dataset", "class")
 
 

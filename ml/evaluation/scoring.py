@@ -49,16 +49,19 @@ class ScoredManifest:
 class ManifestScorer:
     """The bundles of one model directory, asked as the product asks them."""
 
-    def __init__(self, path: ScoredPath, *, model_dir: Path | None = None) -> None:
+    def __init__(self, path: ScoredPath, *, model_dir: Path | None = None, out_of_fold: bool = False) -> None:
         """Load the bundles that ``path`` needs.
 
         Args:
             path: Which probabilities to score.
             model_dir: Directory of the bundles; the one in use when None.
+            out_of_fold: Ask of the image path only the networks that were trained without a photograph's fold.
 
         Raises:
             BundleError: A bundle is missing or unusable.
         """
+        self._out_of_fold = out_of_fold
+        self._without: dict[int | None, DiseaseClassifier] = {}
         root = model_dir or bundles.default_model_dir()
         self._path = path
         self._image = self._vessel = self._segmenter = None
@@ -89,6 +92,9 @@ class ManifestScorer:
 
         Returns:
             Probabilities of the path, abstentions and gate verdicts.
+
+        Raises:
+            BundleError: Out of fold, a photograph's fold was held out by no network.
         """
         kept: list[LabelledPhotograph] = []
         unreadable: list[str] = []
@@ -101,7 +107,8 @@ class ManifestScorer:
                 unreadable.append(photograph.file)
                 continue
             fov, verdict = quality.examine(pixels)
-            results.append((self._ask(pixels, fov or whole_frame(pixels.shape[:2])), verdict.gradable))
+            seen = fov or whole_frame(pixels.shape[:2])
+            results.append((self._ask(pixels, seen, fold=photograph.fold), verdict.gradable))
             shortcuts.append(shortcut.measure(pixels))
             kept.append(photograph)
             if progress is not None:
@@ -113,10 +120,19 @@ class ManifestScorer:
             unreadable=tuple(unreadable),
         )
 
-    def _ask(self, pixels: NDArray[np.uint8], fov: FieldOfView) -> Fused:
-        image = self._image.classify(pixels, fov) if self._image else None
+    def _ask(self, pixels: NDArray[np.uint8], fov: FieldOfView, *, fold: int | None) -> Fused:
+        image = self._image_classifier(fold).classify(pixels, fov) if self._image else None
         vessel = self._read_vessels(pixels, fov) if self._vessel else None
         return fuse(image, vessel, self._rule) if image else fuse(vessel, None, self._rule)  # type: ignore[arg-type]
+
+    def _image_classifier(self, fold: int | None) -> DiseaseClassifier:
+        whole: DiseaseClassifier = self._image  # type: ignore[assignment]
+        if not self._out_of_fold:
+            return whole
+        if fold not in self._without:
+            # A photograph without a fold is refused like one whose fold every network has seen.
+            self._without[fold] = DiseaseClassifier(whole.bundle, without_fold=-1 if fold is None else fold)
+        return self._without[fold]
 
     def _read_vessels(self, pixels: NDArray[np.uint8], fov: FieldOfView) -> Classification:
         vessel_map = vessel_map_pixels(self._segmenter.probability(pixels, fov))  # type: ignore[union-attr]

@@ -61,7 +61,7 @@ def test_the_technicians_day(open_page: Callable[..., Any], clinic: Clinic, phot
     assert "14-Mar-1961" in page.locator(".banner").inner_text()
 
     page.get_by_role("link", name="Upload photographs").first.click()
-    page.locator("input[type=file]").set_input_files(
+    page.locator("input[type=file][multiple]").set_input_files(
         [photographs[name] for name in ("right", "left", "blurred", "text")]
     )
     cards = page.locator(".upload-card")
@@ -106,7 +106,7 @@ def mistake(page: Any, photograph: Path, clinic: Clinic) -> None:
     """The same photograph for somebody else: a warning that only a clinician can set aside."""
     other = PatientFactory(clinic=clinic, family_name="Example")
     page.goto(reverse("portal:upload", args=[other.pk]))
-    page.locator("input[type=file]").set_input_files(photograph)
+    page.locator("input[type=file][multiple]").set_input_files(photograph)
     card = page.locator(".upload-card")
     card.get_by_label("Right eye (OD)").check()
     page.get_by_role("button", name="Send").click()

@@ -44,7 +44,7 @@ def test_eyes_are_suggested_cards_removed_and_nothing_is_added_or_stored_twice(
     (tmp_path / "visit_OD.jpg").write_bytes(fundus_jpeg(FundusSpec(seed=3, camera=CameraKind.HANDHELD)))
     (tmp_path / "export.dcm").write_bytes(corpus.dicom(ImageLaterality="L"))
     page = upload_page(open_page, patient)
-    chosen = page.locator("input[type=file]")
+    chosen = page.locator("input[type=file][multiple]")
     cards = page.locator(".upload-card")
 
     chosen.set_input_files([tmp_path / "visit_OD.jpg", tmp_path / "export.dcm"])

@@ -104,7 +104,7 @@ def test_the_retake_coach_speaks_within_two_seconds_of_the_answer(
     page = open_page()
     sign_in(page, Role.TECHNICIAN, clinic)
     page.goto(reverse("portal:upload", args=[patient.pk]))
-    page.locator("input[type=file]").set_input_files(photographs["dark"])
+    page.locator("input[type=file][multiple]").set_input_files(photographs["dark"])
     card = page.locator(".upload-card")
     card.get_by_label("Left eye (OS)").check()
 

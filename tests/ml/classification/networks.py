@@ -1,4 +1,4 @@
-"""Tiny networks and bundles for the tests of the classifiers."""
+"""Tiny networks, bundles and experiments for the tests of the classifiers."""
 
 from pathlib import Path
 
@@ -6,17 +6,18 @@ import numpy as np
 
 from ml.bundle import Bundle, write_bundle
 from ml.classification import backbones
+from ml.classification import config as configs
 from ml.classification.data import CLASSES
 
 SIDE = 64
 
 
-def tiny_network(seed: int = 0, *, class_count: int = len(CLASSES)):
-    """Return a plain CNN with random weights, whose head is large enough to have opinions."""
+def tiny_network(seed: int = 0, *, class_count: int = len(CLASSES), architecture: str = "cnn"):
+    """Return a plain CNN, or some, with random weights, whose head is large enough to have opinions."""
     import keras
 
     keras.utils.set_random_seed(seed)
-    network = backbones.build_network("cnn", side=SIDE, class_count=class_count)
+    network = backbones.build_network(architecture, side=SIDE, class_count=class_count)
     head = network.get_layer(backbones.HEAD_LAYER)
     kernel, bias = head.get_weights()
     head.set_weights([kernel * 20, bias])
@@ -42,8 +43,28 @@ def manifest(**changes) -> dict:
 def tiny_bundle(directory: Path, **changes) -> Bundle:
     """Write a bundle around :func:`tiny_network`."""
     weights = directory / "tiny.weights.h5"
-    tiny_network().save_weights(weights)
+    tiny_network(architecture=changes.get("architecture", "cnn")).save_weights(weights)
     return write_bundle(directory / "bundle", manifest(**changes), {"model.weights.h5": weights})
+
+
+def tiny_config(**fit) -> configs.TrainingConfig:
+    """Return an experiment of a few steps on 48 pictures; ``fit`` changes how it is trained."""
+    return configs.TrainingConfig(
+        name="tiny",
+        kind="photograph",
+        seed=5,
+        network=configs.NetworkConfig(architecture="cnn", side=SIDE),
+        data=configs.DataConfig(
+            source_share={"ODIR-5K": 1.0},
+            class_share=dict.fromkeys(CLASSES, 0.25),
+            quality_weight={},
+            test_folds=(1,),
+            validation_folds=(2,),
+        ),
+        fit=configs.FitConfig(
+            **{"epochs": 1, "steps_per_epoch": 2, "batch_size": 8, "freeze_batch_statistics": False, **fit}
+        ),
+    )
 
 
 def disc(height: int = 96, width: int = 128, *, seed: int = 0) -> np.ndarray:

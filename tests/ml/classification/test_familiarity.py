@@ -19,6 +19,7 @@ from ml.classification.familiarity import (
 from ml.classification.predict import DiseaseClassifier
 from ml.contracts import Mode, Outcome
 from ml.errors import BundleError
+from ml.imaging.fov import find_fov
 from ml.imaging.io import read_photograph
 from ml.pipeline import Pipeline
 from tests import corpus
@@ -149,3 +150,36 @@ def test_command_adds_a_fit_that_the_pipeline_obeys(tmp_path, photographs) -> No
     assert (strange.outcome, strange.quality.remarks) == (Outcome.INDETERMINATE, ("unlike_training",))
     assert strange.quality.gradable
     assert strange.prediction == before.prediction
+
+
+def test_limit_of_networks_of_folds_in_turn_is_set_on_a_fold_that_the_fitted_part_never_saw(
+    tmp_path, photographs
+) -> None:
+    training = {
+        "sources": ["X"],
+        "test_folds": [],
+        "validation_folds": [],
+        "validation_share": 1.0,
+        "folds_in_turn": [2, 3],
+    }
+    unchanged = {"mixing": np.eye(4).tolist(), "offsets": [0.0] * 4}
+    own = {"2": unchanged, "3": unchanged}
+    bundle = tiny_bundle(tmp_path, architecture="cnn+cnn", training=training, out_of_fold=own)
+
+    words = ["--bundle", str(bundle.directory), "--manifest", str(photographs), "--root", str(tmp_path)]
+    status = main(["fit-ood", *words])
+
+    fitted = load_bundle(bundle.directory)
+    about = fitted.manifest["familiarity"]
+    fit = load_familiarity(fitted)
+    image = read_photograph(corpus.png(Image.open(tmp_path / "3.png")))
+    classifier = DiseaseClassifier(fitted)
+    result = classifier.classify(image.pixels, find_fov(image.pixels))
+    assert status == 0
+    # Fold 2, which the first part was trained without, holds two of the twelve photographs.
+    assert (about["training_photographs"], about["limit_photographs"]) == (10, 2)
+    assert result.features.size == 2 * fit.means.shape[1]
+    first = DiseaseClassifier(fitted, without_fold=2).classify(image.pixels, find_fov(image.pixels))
+    assert classifier.is_unlike_training(result) == fit.is_unlike(first.features)
+    own_distance, shared = fit.distances(np.stack([first.features, result.features[: first.features.size]]))
+    assert own_distance == pytest.approx(shared, rel=1e-3)

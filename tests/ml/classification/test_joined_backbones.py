@@ -61,8 +61,45 @@ def test_class_maps_of_joined_backbones_keep_their_closed_form(joined, pixels):
     assert closed.std() > 1e-3
 
 
-@pytest.mark.parametrize("architecture", ["mobilenet_v1+vgg", "cnn+cnn", "+"])
-def test_unknown_or_doubled_parts_are_refused(architecture):
+def test_a_part_by_itself_says_what_it_said_before_it_was_joined(joined, parts, pixels):
+    bias = np.mean([part.get_layer(backbones.HEAD_LAYER).get_weights()[1] for part in parts], axis=0)
+
+    for position, part in enumerate(parts):
+        own_bias = part.get_layer(backbones.HEAD_LAYER).get_weights()[1]
+        expected = np.asarray(part.predict_on_batch(pixels)) - own_bias + bias
+        alone = backbones.only_parts(joined, [position])
+        assert np.asarray(alone.predict_on_batch(pixels)) == pytest.approx(expected, abs=1e-4)
+    both = backbones.only_parts(joined, [0, 1])
+    assert np.asarray(both.predict_on_batch(pixels)) == pytest.approx(
+        np.asarray(joined.predict_on_batch(pixels)), abs=1e-4
+    )
+
+
+def test_mirrored_part_reads_the_mirror_image_and_turns_its_maps_back(parts, pixels):
+    import keras
+
+    plain = parts[1]
+    network = backbones.build_network(f"{PARTS[1]}+{PARTS[1]}/mirrored", side=SIDE, class_count=4)
+    backbones.join(network, [plain, plain])
+
+    def maps(model, batch):
+        features = keras.Model(model.input, model.get_layer(backbones.FEATURE_LAYER).output)
+        return np.asarray(features.predict_on_batch(batch))
+
+    both = maps(network, pixels)
+    width = both.shape[-1] // 2
+    assert both[..., :width] == pytest.approx(maps(plain, pixels), abs=1e-4)
+    assert both[..., width:] == pytest.approx(maps(plain, pixels[:, :, ::-1])[:, :, ::-1], abs=1e-4)
+    assert np.abs(both[..., :width] - both[..., width:]).max() > 1e-2
+
+
+@pytest.mark.parametrize(("parts", "fold", "expected"), [(4, 1, [0]), (4, 9, [3]), (8, 2, [2, 3]), (8, 9, [6, 7])])
+def test_parts_without_a_fold_stand_in_the_order_of_the_folds(parts, fold, expected):
+    assert backbones.parts_without(fold, (1, 2, 4, 9), parts=parts) == expected
+
+
+@pytest.mark.parametrize("architecture", ["mobilenet_v1+vgg", "cnn/upside_down", "+"])
+def test_unknown_parts_are_refused(architecture):
     with pytest.raises(ValueError, match="architecture"):
         backbones.build_network(architecture, side=SIDE, class_count=4)
 

@@ -17,51 +17,8 @@ from ml.evaluation.classification import macro_area
 from ml.imaging.enhance import Equalisation, equalise_crop
 from ml.imaging.fov import find_fov
 from ml.imaging.io import read_photograph
-from tests.ml.classification.networks import SIDE, disc
+from tests.ml.classification.networks import SIDE, disc, tiny_config
 from tests.support import REPOSITORY
-
-COLOURS = {
-    "DiabeticRetinopathy": (1, 0.5, 0.3),
-    "Glaucoma": (0.4, 1, 0.4),
-    "Myopia": (1, 0.9, 0.8),
-    "Normal": (0.4, 0.4, 1),
-}
-
-
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory):
-    """Write 48 pictures of four colours with folds 1-4, two pictures a patient; return the manifest."""
-    root = tmp_path_factory.mktemp("photographs")
-    with (root / "manifest.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["file", "class", "source_dataset", "label_quality", "split_group", "fold5"])
-        for index in range(48):
-            label = CLASSES[index % 4]
-            pixels = disc(80, 80, seed=index) * np.asarray(COLOURS[label])
-            Image.fromarray(pixels.astype(np.uint8)).save(root / f"{index}.jpg", quality=95)
-            writer.writerow(
-                [f"{index}.jpg", label, "ODIR-5K", "strong", f"p{index // 8}-{index % 4}", 1 + index // 8 % 4]
-            )
-    return root / "manifest.csv"
-
-
-def tiny_config(**fit):
-    return configs.TrainingConfig(
-        name="tiny",
-        kind="photograph",
-        seed=5,
-        network=configs.NetworkConfig(architecture="cnn", side=SIDE),
-        data=configs.DataConfig(
-            source_share={"ODIR-5K": 1.0},
-            class_share=dict.fromkeys(CLASSES, 0.25),
-            quality_weight={},
-            test_folds=(1,),
-            validation_folds=(2,),
-        ),
-        fit=configs.FitConfig(
-            **{"epochs": 1, "steps_per_epoch": 2, "batch_size": 8, "freeze_batch_statistics": False, **fit}
-        ),
-    )
 
 
 def run(config, photographs, out, **options):

@@ -77,16 +77,20 @@ def test_shipped_network_with_random_weights_looks_elsewhere() -> None:
     pixels = draw_fundus(FundusSpec(seed=5, camera=CameraKind.HANDHELD))
     fov = find_fov(pixels)
     trained = classifier.classify(pixels, fov)
-    rng = np.random.default_rng(0)
-    network = classifier._forward
-    network.set_weights([_shuffled(weights, rng) for weights in network.get_weights()])
-    classifier._kernel = _shuffled(classifier._kernel, rng)
-
-    random = classifier.classify(pixels, fov)
-
     column = trained.classes.index(trained.label)
-    correlation = spearmanr(trained.class_maps[..., column].ravel(), random.class_maps[..., column].ravel())[0]
-    assert abs(correlation) < 0.5
+    network, weights, kernel = classifier._forward, classifier._forward.get_weights(), classifier._kernel
+
+    correlations = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        network.set_weights([_shuffled(values, rng) for values in weights])
+        classifier._kernel = _shuffled(kernel, rng)
+        random = classifier.classify(pixels, fov)
+        maps = (each.class_maps[..., column].ravel() for each in (trained, random))
+        correlations.append(spearmanr(*maps)[0])
+
+    # One random network may prefer the rim or the middle as the trained one does; all of them do not.
+    assert abs(np.mean(correlations)) < 0.4
 
 
 def _shuffled(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
