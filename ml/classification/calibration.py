@@ -111,7 +111,9 @@ def fit_calibration(
         return negative_log_likelihood(unpack(parameters).apply(logits), labels) + penalty
 
     start = np.zeros(1 + offset_count + (count * count if with_mixing else 0))
-    return unpack(minimize(loss, start, method="L-BFGS-B").x)
+    # A few photographs that are all told rightly would sharpen without end.
+    bounds = [(-5.0, 5.0)] + [(None, None)] * (start.size - 1)
+    return unpack(minimize(loss, start, method="L-BFGS-B", bounds=bounds).x)
 
 
 def fit_abstention(probabilities: NDArray[np.floating], *, coverage: float) -> Abstention:

@@ -181,6 +181,10 @@ def test_the_documented_receiver_takes_what_the_portal_signed_and_nothing_else(d
 
         delivery.refresh_from_db()
         assert delivery.status == "delivered", list(delivery.attempts.values())
+        # The receiver answers before it prints.
+        until = time.monotonic() + 20
+        while not log.read_text().endswith("\n") and time.monotonic() < until:
+            time.sleep(0.05)
         assert log.read_text() == "webhook.ping {}\n"
     finally:
         receiver.kill()

@@ -46,6 +46,16 @@ def test_mixing_undoes_classes_that_were_mixed():
     assert plain.mixing is None
 
 
+@pytest.mark.filterwarnings("error")
+def test_photographs_that_are_all_told_rightly_do_not_sharpen_without_end():
+    labels = np.arange(40) % 4
+
+    fitted = calibration.fit_calibration(np.eye(4)[labels] * 50, labels, with_mixing=True)
+
+    assert fitted.temperature >= np.exp(-5)
+    assert np.isfinite(fitted.apply(np.eye(4))).all()
+
+
 @pytest.mark.parametrize("mixing", [None, np.array([[1.0, 0.2], [-0.1, 0.8]])])
 def test_calibration_after_another_ends_where_it_would_have_alone(mixing):
     logits = np.random.default_rng(3).normal(size=(5, 2))
