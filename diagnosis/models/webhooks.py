@@ -113,7 +113,9 @@ class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
 
     def due(self) -> Self:
         """Whose time has come (by the database's clock), of webhooks that are switched on."""
-        return self.pending().filter(next_attempt_at__lte=Now(), webhook__active=True)
+        # SQLite's clock is cut to milliseconds: what came due in this very one would not be due yet.
+        now = models.ExpressionWrapper(Now() + timedelta(milliseconds=1), output_field=models.DateTimeField())
+        return self.pending().filter(next_attempt_at__lte=now, webhook__active=True)
 
     def claim(self, delivery_id: uuid.UUID) -> int:
         """Take a due delivery in one conditional UPDATE; returns 0 when somebody else was faster.
