@@ -3,7 +3,7 @@
 import hashlib
 import io
 import uuid
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import factory
@@ -153,8 +153,6 @@ class WebhookDeliveryFactory(factory.django.DjangoModelFactory):
 
     webhook = factory.SubFactory(WebhookFactory)
     event = factory.SubFactory(WebhookEventFactory, clinic=factory.SelfAttribute("..webhook.clinic"))
-    # SQLite's clock counts milliseconds: what is due this very microsecond would not be due yet.
-    next_attempt_at = factory.LazyFunction(lambda: timezone.now() - timedelta(seconds=1))
 
     class Meta:
         model = WebhookDelivery

@@ -57,12 +57,10 @@ def build_network(
         raise ValueError("Joined backbones take no pre-trained weights; join trained networks instead.")
     pixels = keras.Input((side, side, 3), name="pixels")
     if len(parts) == 1:
-        features = _feature_maps(parts[0], pixels, pretrained)
+        features = [_feature_maps(parts[0], pixels, pretrained)]
     else:
         # Each in a model of its own, as the same backbone may be there more than once.
-        features = layers.Concatenate()(
-            [_as_part(part, position, side=side)(pixels) for position, part in enumerate(parts)]
-        )
+        features = [_as_part(part, position, side=side)(pixels) for position, part in enumerate(parts)]
     logits = _classify(features, class_count=class_count, dropout=dropout)
     return keras.Model(pixels, logits, name=architecture.replace(JOINT, "_and_").replace(OPTION, "_"))
 
@@ -98,8 +96,7 @@ def only_parts(network: keras.Model, positions: Sequence[int]) -> keras.Model:
     kernels = np.split(kernel, np.cumsum([body.output_shape[-1] for body in bodies])[:-1])
     pixels = keras.Input(network.input_shape[1:], name="pixels")
     features = [network.get_layer(_part_name(position))(pixels) for position in positions]
-    joined = layers.Concatenate()(features) if len(features) > 1 else features[0]
-    alone = keras.Model(pixels, _classify(joined, class_count=bias.size, dropout=0.0))
+    alone = keras.Model(pixels, _classify(features, class_count=bias.size, dropout=0.0))
     share = len(bodies) / len(positions)
     own = np.concatenate([kernels[position] for position in positions]) * share
     alone.get_layer(HEAD_LAYER).set_weights([own, bias])
@@ -171,8 +168,9 @@ def freeze(network: keras.Model, *, through: str | None, batch_statistics: bool)
         layer.trainable = position > last_frozen and not is_statistics
 
 
-def _classify(features: keras.KerasTensor, *, class_count: int, dropout: float) -> keras.KerasTensor:
-    maps = layers.Activation("linear", name=FEATURE_LAYER)(features)
+def _classify(features: Sequence[keras.KerasTensor], *, class_count: int, dropout: float) -> keras.KerasTensor:
+    joined = layers.Concatenate()(features) if len(features) > 1 else features[0]
+    maps = layers.Activation("linear", name=FEATURE_LAYER)(joined)
     pooled = layers.GlobalAveragePooling2D(name=POOLED_LAYER)(maps)
     kept = layers.Dropout(dropout, name="dropout")(pooled) if dropout else pooled
     return layers.Dense(class_count, dtype="float32", name=HEAD_LAYER)(kept)

@@ -61,38 +61,25 @@ def _train(args: argparse.Namespace, path: Path, *, out: Path, initial: list[Pat
         return configs.with_overrides(configs.read_config(file), seed=seed, threads=args.threads)
 
     config = read(path)
-    weights_dir, cache = args.weights or args.root.parent / "weights", args.cache or args.out / "cache"
+    common: dict[str, Any] = {
+        "manifest": args.manifest,
+        "root": args.root,
+        "out": out,
+        "weights_dir": args.weights or args.root.parent / "weights",
+        "cache": args.cache or args.out / "cache",
+        "resume": args.resume,
+        "progress": _say,
+    }
     if config.data.folds_in_turn:
         members = [read(path.with_name(name)) for name in config.begins_from]
-        return folds.train_in_turn(
-            config,
-            members,
-            manifest=args.manifest,
-            root=args.root,
-            out=out,
-            weights_dir=weights_dir,
-            cache=cache,
-            resume=args.resume,
-            progress=_say,
-        )
+        return folds.train_in_turn(config, members, **common)
     if not initial:
         for name in config.begins_from:
             earlier = out / FIRST_STAGE_FOLDER / Path(name).stem
             if not (earlier / train.METRICS_FILE).is_file():
                 _train(args, path.with_name(name), out=earlier, initial=[])
             initial = [*initial, earlier / finetune.BEST_FILE]
-    return train.train(
-        config,
-        manifest=args.manifest,
-        root=args.root,
-        out=out,
-        weights_dir=weights_dir,
-        initial=initial,
-        cache=cache,
-        generated=args.generated,
-        resume=args.resume,
-        progress=_say,
-    )
+    return train.train(config, initial=initial, generated=args.generated, **common)
 
 
 def _say(line: str) -> None:
