@@ -13,6 +13,7 @@ from tests.support import require
 
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1400, "height": 900}
+PATIENCE_MS = 60_000
 
 
 def _chromium() -> str | None:
@@ -28,6 +29,7 @@ def browser() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch, sync_api.sync_playwright() as playwright:
         # The database is used from this thread in turn with the loop, never at once.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        sync_api.expect.set_options(timeout=PATIENCE_MS)
         # Containers have neither user namespaces nor a large /dev/shm.
         opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield opened
@@ -47,7 +49,7 @@ def open_page(browser: Any, live_server: Any) -> Iterator[Callable[..., Any]]:
 
     def make(**options: Any) -> Any:
         context = browser.new_context(base_url=live_server.url, **({"viewport": DESKTOP} | options))
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         watch(page)

@@ -14,6 +14,7 @@ from playwright.sync_api import expect
 from diagnosis import inference
 from diagnosis.models import ApiToken, AuditEvent, Clinic, Diagnosis, Outcome, Role, User, Webhook
 from diagnosis.services import reviews, tokens
+from tests.browser.steps import sign_in_as
 from tests.factories import BUNDLES, PASSWORD, ClinicFactory, PatientFactory, UserFactory, finished_diagnosis
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(400)]
@@ -43,14 +44,6 @@ def work(clinic: Clinic) -> list[Diagnosis]:
     return made
 
 
-def sign_in(page: Any, user_name: str) -> None:
-    page.goto(reverse("login"))
-    page.get_by_label("Username").fill(user_name)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("heading", name="Worklist").wait_for()
-
-
 def follow_menu(page: Any, name: str) -> None:
     """Open the account menu, and go to a page of it."""
     page.locator("[data-menu] summary").click()
@@ -62,7 +55,7 @@ def test_the_administrators_day(
 ) -> None:
     root = UserFactory(clinic=None, role=Role.PLATFORM_ADMIN, is_staff=True, is_superuser=True)
     page = open_page()
-    sign_in(page, root.username)
+    sign_in_as(page, root.username)
 
     add_a_clinician(page, clinic)
     change_how_results_are_read(page, clinic)
@@ -74,7 +67,7 @@ def test_the_administrators_day(
     tell_a_program(page, clinic)
 
     # Whoever was let in this morning works in the clinic that was named.
-    sign_in(arrival := open_page(), "e.lindqvist")
+    sign_in_as(arrival := open_page(), "e.lindqvist")
     arrival.locator("[data-menu] summary").click()
     assert "Browser clinic" in arrival.locator(".menu-who").inner_text()
 
@@ -113,7 +106,9 @@ def find_past_diagnoses(page: Any, work: list[Diagnosis]) -> None:
     filters = page.locator("#changelist-filter")
     page.goto(reverse("admin:diagnosis_diagnosis_changelist"))
     expect(rows).to_have_count(3)
-    assert rows.first.locator("img.admin-thumbnail").evaluate("image => image.complete && image.naturalWidth > 0")
+    thumbnail = rows.first.locator("img.admin-thumbnail")
+    expect(thumbnail).to_have_js_property("complete", True)
+    assert thumbnail.evaluate("image => image.naturalWidth > 0")
 
     filters.get_by_role("link", name="Indeterminate").click()
     expect(rows).to_have_count(1)

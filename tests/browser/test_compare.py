@@ -10,14 +10,13 @@ from django.urls import reverse
 
 from diagnosis import inference
 from diagnosis.inference import Alignment
-from diagnosis.models import Clinic, Diagnosis, FundusImage, Role
+from diagnosis.models import Diagnosis, FundusImage, Role
 from tests.browser.conftest import DESKTOP
+from tests.browser.steps import heading, sign_in
 from tests.factories import (
-    PASSWORD,
     ClinicFactory,
     FundusImageFactory,
     PatientFactory,
-    UserFactory,
     finished_diagnosis,
     jpeg,
 )
@@ -41,15 +40,6 @@ def visits(db: None, monkeypatch: pytest.MonkeyPatch) -> tuple[Diagnosis, Diagno
     return made[0], made[1]
 
 
-def sign_in(page: Any, clinic: Clinic) -> None:
-    user = UserFactory(clinic=clinic, role=Role.CLINICIAN)
-    page.goto(reverse("login"))
-    page.get_by_label("Username").fill(user.username)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("heading", name="Worklist").wait_for()
-
-
 def shifts(page: Any) -> list[str]:
     return page.locator("[data-layers]").evaluate_all("all => all.map((one) => one.style.transform)")
 
@@ -59,11 +49,11 @@ def test_both_photographs_zoom_and_move_together(
 ) -> None:
     _earlier, later = visits
     page = open_page()
-    sign_in(page, later.clinic)
+    sign_in(page, Role.CLINICIAN, later.clinic)
     page.goto(reverse("portal:diagnosis", args=[later.pk]))
 
     page.keyboard.press("p")
-    page.get_by_role("heading", name="two visits").wait_for()
+    heading(page, "two visits")
     page.locator("[data-stage]").first.hover()
     page.keyboard.down("Control")
     page.mouse.wheel(0, -300)
@@ -96,7 +86,7 @@ def test_two_visits_are_laid_over_each_other(
 ) -> None:
     earlier, later = visits
     page = open_page()
-    sign_in(page, later.clinic)
+    sign_in(page, Role.CLINICIAN, later.clinic)
     page.goto(reverse("portal:compare", args=[later.pk, earlier.pk]))
 
     page.keyboard.press("f")
@@ -136,7 +126,7 @@ def test_less_motion_means_no_switching_by_itself(
 ) -> None:
     earlier, later = visits
     page = open_page(reduced_motion="reduce")
-    sign_in(page, later.clinic)
+    sign_in(page, Role.CLINICIAN, later.clinic)
     page.goto(reverse("portal:compare", args=[later.pk, earlier.pk]))
 
     page.get_by_role("button", name="Lay over each other").click()
@@ -150,7 +140,7 @@ def test_without_scripts_the_pictures_stand_beside_each_other(
 ) -> None:
     earlier, later = visits
     page = open_page(java_script_enabled=False, viewport=DESKTOP)
-    sign_in(page, later.clinic)
+    sign_in(page, Role.CLINICIAN, later.clinic)
 
     page.goto(reverse("portal:compare", args=[later.pk, earlier.pk]))
 

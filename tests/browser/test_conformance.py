@@ -19,7 +19,8 @@ from diagnosis.portal import conformance
 from diagnosis.portal.views.developers import NEEDED_SAMPLES
 from diagnosis.webhooks import delivery as deliveries
 from ml.imaging import intake
-from tests.browser.test_walks import sign_in, work_on
+from tests.browser.steps import sign_in
+from tests.browser.test_walks import work_on
 from tests.factories import BUNDLES, ClinicFactory, PatientFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]

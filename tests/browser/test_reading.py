@@ -9,7 +9,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from diagnosis.models import BlindGrade, Review, ReviewDraft, Role
-from tests.browser.test_walks import LOW_CONTRAST, sign_in
+from tests.browser.steps import arrive, heading, sign_in
+from tests.browser.test_walks import LOW_CONTRAST
 from tests.factories import ClinicFactory, PatientFactory, finished_diagnosis
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -23,7 +24,7 @@ def test_two_photographs_by_keyboard_alone(open_page: Callable[..., Any]) -> Non
     page.goto(reverse("portal:home") + "?filter=review")
     page.get_by_role("link", name="Read one after the other").press("Enter")
 
-    page.get_by_role("heading", name="What do you see?").wait_for()
+    heading(page, "What do you see?")
     assert "laucoma suspected" not in page.content()
     page.keyboard.press("n")
     page.wait_for_url(f"**/{older.pk}/?queue=review")
@@ -36,7 +37,7 @@ def test_two_photographs_by_keyboard_alone(open_page: Callable[..., Any]) -> Non
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
 
-    page.get_by_text("Your grade before you saw the result").wait_for()
+    arrive(page.get_by_text("Your grade before you saw the result"))
     assert page.get_by_label("Note for the record").input_value() == "small cup, u"
     assert page.get_by_label("Change", exact=True).is_checked()
     page.get_by_label("Why it differs").focus()
@@ -49,7 +50,7 @@ def test_two_photographs_by_keyboard_alone(open_page: Callable[..., Any]) -> Non
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
 
-    page.get_by_text("This is the next photograph.").wait_for()
+    arrive(page.get_by_text("This is the next photograph."))
     page.wait_for_url(f"**/{older.pk}/?queue=review")
     review = Review.objects.get()
     assert (review.diagnosis, review.verdict, review.label, review.reason) == (
@@ -73,7 +74,7 @@ def test_without_script_enter_in_a_field_saves_a_draft_and_does_not_sign(open_pa
 
     page.get_by_label("No sign of the three conditions").check()
     page.get_by_role("button", name="Store my grade and show the result").click()
-    page.get_by_text("Your grade before you saw the result").wait_for()
+    arrive(page.get_by_text("Your grade before you saw the result"))
     page.get_by_label("Why it differs").fill("vertical ratio 0.3")
     page.get_by_label("Why it differs").press("Enter")
 
@@ -81,7 +82,7 @@ def test_without_script_enter_in_a_field_saves_a_draft_and_does_not_sign(open_pa
     assert page.get_by_label("Why it differs").input_value() == "vertical ratio 0.3"
     assert not Review.objects.exists()
     page.get_by_role("button", name="Sign", exact=True).click()
-    page.get_by_text("Your review is signed.").wait_for()
+    arrive(page.get_by_text("Your review is signed."))
     assert Review.objects.get().reason == "vertical ratio 0.3"
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from pypdf import PdfReader
 
 from diagnosis.models import BlindGrade, Clinic, Diagnosis, FundusImage, Patient, Role, User
+from tests.browser.steps import arrive, heading
 from tests.factories import PASSWORD, ClinicFactory, PatientFactory, UserFactory, finished_diagnosis
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(400)]
@@ -48,10 +49,6 @@ def press(page: Any, name: str) -> None:
     """Go to a link or button, and press it."""
     tab_to(page, name)
     page.keyboard.press("Enter")
-
-
-def heading(page: Any, name: str) -> None:
-    page.get_by_role("heading", name=name).first.wait_for()
 
 
 @pytest.fixture
@@ -101,14 +98,14 @@ def test_a_day_by_keyboard_alone(
     assert page.get_by_label("Note for the record").input_value() == "cup of 0.8"
     assert page.get_by_label("Agree", exact=True).is_checked()
     press(page, "Sign")
-    page.get_by_text("This is the next photograph.").wait_for()
+    arrive(page.get_by_text("This is the next photograph."))
 
     grade(page, key="u")
     page.keyboard.press("u")
     tab_to(page, "Why it differs")
     page.keyboard.type("Eyelashes")
     press(page, "Sign")
-    page.get_by_text("Your review is signed.").wait_for()
+    arrive(page.get_by_text("Your review is signed."))
     said = {review.diagnosis_id: review for row in (newer, older) for review in row.reviews.all()}
     assert (said[newer.pk].verdict, said[newer.pk].note) == ("agree", "cup of 0.8")
     assert (said[older.pk].verdict, said[older.pk].reason) == ("ungradable", "Eyelashes")
@@ -137,7 +134,7 @@ def grade(page: Any, *, key: str) -> None:
     heading(page, "What do you see?")
     page.keyboard.press(key)
     press(page, "Store my grade and show the result")
-    page.get_by_text("Your grade before you saw the result").wait_for()
+    arrive(page.get_by_text("Your grade before you saw the result"))
 
 
 def amend(page: Any, diagnosis: Diagnosis) -> None:
@@ -149,7 +146,7 @@ def amend(page: Any, diagnosis: Diagnosis) -> None:
     page.keyboard.press("4")
     page.keyboard.type("Physiological cup")
     press(page, "Sign")
-    page.get_by_text("Your review is signed.").wait_for()
+    arrive(page.get_by_text("Your review is signed."))
     diagnosis.refresh_from_db()
     assert diagnosis.report_status == "amended"
     assert diagnosis.reviews.count() == 2

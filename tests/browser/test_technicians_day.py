@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from django.urls import reverse
 from PIL import Image, ImageFilter
+from playwright.sync_api import expect
 
 from diagnosis import inference
 from diagnosis.demo.drawing import CameraKind, FundusSpec, fundus_jpeg
 from diagnosis.models import Clinic, Diagnosis, FundusImage, Role
-from tests.browser.test_walks import sign_in, work_on
+from tests.browser.steps import heading, sign_in
+from tests.browser.test_walks import work_on
 from tests.factories import BUNDLES, ClinicFactory, PatientFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(400)]
@@ -68,7 +70,9 @@ def test_the_technicians_day(open_page: Callable[..., Any], clinic: Clinic, phot
     assert cards.count() == 4
     assert "suggests the right eye" in cards.nth(0).inner_text()
     assert page.locator(".upload-card input:checked").count() == 0
-    assert cards.nth(0).locator("img").evaluate("i => i.src.startsWith('blob:') && i.complete && i.naturalWidth > 0")
+    preview = cards.nth(0).locator("img")
+    expect(preview).to_have_js_property("complete", True)
+    assert preview.evaluate("image => image.src.startsWith('blob:') && image.naturalWidth > 0")
 
     page.get_by_role("button", name="Send").click()
     assert "Say which eye each photograph shows." in page.locator("[data-summary]").inner_text()
@@ -91,7 +95,7 @@ def test_the_technicians_day(open_page: Callable[..., Any], clinic: Clinic, phot
     cards.nth(0).get_by_text("Glaucoma suspect").wait_for()
     cards.nth(0).get_by_role("link", name="Open").click()
 
-    page.get_by_role("heading", name="Glaucoma suspect").wait_for()
+    heading(page, "Glaucoma suspect")
     look_at_the_layers(page)
     page.get_by_role("link", name="Worklist").click()
     assert page.locator("table.worklist tbody tr").count() == 3

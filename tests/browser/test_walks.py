@@ -14,12 +14,11 @@ from diagnosis.demo.drawing import CameraKind, Defect, FundusSpec, fundus_jpeg
 from diagnosis.inference import Findings
 from diagnosis.models import Clinic, Diagnosis, FundusImage, Outcome, Patient, Role
 from diagnosis.services import execution
+from tests.browser.steps import arrive, sign_in
 from tests.factories import (
     BUNDLES,
-    PASSWORD,
     ClinicFactory,
     PatientFactory,
-    UserFactory,
     fake_findings,
     finished_diagnosis,
 )
@@ -57,15 +56,6 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (folder / "notes.jpg").write_bytes(b"these are my notes")
     made["text"] = folder / "notes.jpg"
     return made
-
-
-def sign_in(page: Any, role: str, clinic: Clinic) -> None:
-    user = UserFactory(clinic=clinic, role=role)
-    page.goto(reverse("login"))
-    page.get_by_label("Username").fill(user.username)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("heading", name="Worklist").wait_for()
 
 
 def findings_for(image: FundusImage, **changes: Any) -> Findings:
@@ -125,7 +115,7 @@ def test_the_reviewers_day_by_keyboard(open_page: Callable[..., Any], clinic: Cl
     page.keyboard.type("a clear cup, c")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    page.get_by_text("Your review is signed.").wait_for()
+    arrive(page.get_by_text("Your review is signed."))
 
     review = diagnosis.reviews.get()
     assert (review.verdict, review.note) == ("agree", "a clear cup, c")
