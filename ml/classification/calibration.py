@@ -1,10 +1,14 @@
 """Probabilities that mean what they say: temperature, class offsets, and when to abstain."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+
+# A threshold that no probability reaches.
+NEVER = 1.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,23 +47,36 @@ class Calibration:
 class Abstention:
     """When no class is named.
 
+    To overlook a rare disease is as bad as to overlook a common one. So the confidence in the most probable class is
+    not its probability, which its being common raises, but what the probability would be if every class were equally
+    frequent: the frequencies are divided out (Saerens, Latinne and Decaestecker 2002, doi:10.1162/089976602753284446).
+
     Attributes:
-        min_probability: Lowest probability of the most probable class.
-        min_margin: Smallest lead of the most probable class over the next.
+        min_confidence: Lowest confidence with which the most probable class is named, 0 to 1.
+        frequencies: (K,) how frequent each class is among the photographs that the probabilities are calibrated for.
         disagreement: Two paths that name different classes, both with at least this probability,
             disagree strongly.
     """
 
-    min_probability: float = 0.0
-    min_margin: float = 0.0
-    disagreement: float = 1.1
+    min_confidence: float
+    frequencies: tuple[float, ...]
+    disagreement: float = NEVER
+
+    def confidence(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return for each row of (..., K) the confidence in its most probable class; (...), 0 to 1."""
+        balanced = np.asarray(probabilities, dtype=np.float64) / self.frequencies
+        top = np.take_along_axis(balanced, probabilities.argmax(axis=-1)[..., None], axis=-1)[..., 0]
+        return np.asarray(top / balanced.sum(axis=-1))
 
     def is_unsure(self, probabilities: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Tell which rows of (n, K) have a low or a hardly leading top probability; (n,) bool."""
-        ordered = np.sort(probabilities, axis=-1)
-        top, second = ordered[..., -1], ordered[..., -2]
-        unsure: NDArray[np.bool_] = (top < self.min_probability) | (top - second < self.min_margin)
+        """Tell for which rows of (..., K) no class is named; (...) bool."""
+        unsure: NDArray[np.bool_] = self.confidence(probabilities) < self.min_confidence
         return unsure
+
+    def as_table(self) -> dict[str, Any]:
+        """Return what a bundle's manifest holds of it; one path has no threshold for disagreement."""
+        table: dict[str, Any] = {"min_confidence": self.min_confidence, "frequencies": list(self.frequencies)}
+        return table if self.disagreement >= NEVER else {**table, "disagreement": self.disagreement}
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -117,25 +134,18 @@ def fit_calibration(
 
 
 def fit_abstention(probabilities: NDArray[np.floating], *, coverage: float) -> Abstention:
-    """Choose thresholds that leave about ``coverage`` of the validation photographs with a class.
-
-    The least confident photographs are set aside, half of them by top probability and the rest by
-    margin, so that either reason alone abstains on at most the share wanted.
+    """Choose the confidence that leaves about ``coverage`` of the validation photographs with a class.
 
     Args:
-        probabilities: (n, K) calibrated, of validation photographs.
+        probabilities: (n, K) calibrated, of validation photographs; their mean is how frequent each class is.
         coverage: Share that shall keep a class, in (0, 1].
 
     Returns:
-        Thresholds; ``disagreement`` never triggers.
+        The rule; ``disagreement`` never triggers.
     """
-    ordered = np.sort(probabilities, axis=1)
-    top, margin = ordered[:, -1], ordered[:, -1] - ordered[:, -2]
-    min_probability = float(np.quantile(top, (1 - coverage) / 2))
-    low, high = 0.0, 1.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        kept = float(((top >= min_probability) & (margin >= middle)).mean())
-        low, high = (middle, high) if kept >= coverage else (low, middle)
-    # Rounded down, so that the thresholds in the bundle abstain on no more than was asked for.
-    return Abstention(min_probability=np.floor(min_probability * 1e4) / 1e4, min_margin=np.floor(low * 1e4) / 1e4)
+    # A class that these photographs lack is taken to be rare, not impossible.
+    frequencies = tuple(max(round(float(share), 4), 1e-4) for share in probabilities.mean(axis=0))
+    every = Abstention(min_confidence=0.0, frequencies=frequencies)
+    threshold = float(np.quantile(every.confidence(probabilities), 1 - coverage))
+    # Rounded down, so that the threshold in the bundle abstains on no more than was asked for.
+    return replace(every, min_confidence=float(np.floor(threshold * 1e4) / 1e4))

@@ -114,7 +114,7 @@ def finish(weights: Sequence[Path], data: TrainingData, config: TrainingConfig, 
     abstention = fit_abstention(probabilities[core], coverage=config.coverage)
     metrics: dict[str, Any] = {
         "temperature": calibration.temperature,
-        "abstention": {"min_probability": abstention.min_probability, "min_margin": abstention.min_margin},
+        "abstention": abstention.as_table(),
         "out_of_fold": own,
         "test": train.measure(
             data, held_out, probabilities, abstention=abstention, table=out / predictions.RUN_TABLES["test"]

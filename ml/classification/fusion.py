@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from ml.classification.calibration import (
+    NEVER,
     Abstention,
     fit_abstention,
     log_softmax,
@@ -49,13 +50,13 @@ class FusionRule:
         """
         try:
             if vessel is None:
-                return cls(abstention=_abstention(image["abstention"]))
+                return cls(abstention=_abstention(image["abstention"], image))
             fusion = vessel["fusion"]
             fitted_with, present = fusion["image_bundle_sha256"], image["files"].values()
             rule = cls(
                 image_weight=float(fusion["image_weight"]),
                 vessel_weight=float(fusion["vessel_weight"]),
-                abstention=_abstention(fusion["abstention"]),
+                abstention=_abstention(fusion["abstention"], image),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError("A classifier bundle holds no usable fusion or abstention rule.") from error
@@ -70,11 +71,13 @@ class Fused:
 
     Attributes:
         prediction: Fused probabilities, in the bundle's class order.
+        confidence: In the most probable class, by :meth:`ml.classification.calibration.Abstention.confidence`.
         agreement: Both paths name the same class; None with one path.
         indeterminate: No class should be named.
     """
 
     prediction: Prediction
+    confidence: float
     agreement: bool | None
     indeterminate: bool
 
@@ -88,8 +91,8 @@ def fuse(image: Classification, vessel: Classification | None, rule: FusionRule)
         rule: Weights and thresholds.
 
     Returns:
-        The fused prediction. It is indeterminate when its top probability or lead is small, or when
-        the paths name different classes and each is sure of its own.
+        The fused prediction. It is indeterminate when the confidence in it is low, or when the paths
+        name different classes and each is sure of its own.
 
     Raises:
         BundleError: The two paths do not have the same classes in the same order.
@@ -108,16 +111,21 @@ def fuse(image: Classification, vessel: Classification | None, rule: FusionRule)
     unsure = bool(rule.abstention.is_unsure(probabilities))
     return Fused(
         prediction=prediction,
+        confidence=float(rule.abstention.confidence(probabilities)),
         agreement=agreement,
         indeterminate=unsure or _disagree_strongly(image, vessel, rule.abstention.disagreement),
     )
 
 
-def _abstention(table: dict[str, Any]) -> Abstention:
-    names = ("min_probability", "min_margin", "disagreement")
-    # One path has no threshold for disagreement.
-    values = {name: float(table[name]) for name in names if name in table or name != "disagreement"}
-    return Abstention(**values)
+def _abstention(table: dict[str, Any], manifest: dict[str, Any]) -> Abstention:
+    frequencies = tuple(map(float, table["frequencies"]))
+    if len(frequencies) != len(manifest["output"]["classes"]) or min(frequencies) <= 0:
+        raise ValueError("There is not one frequency above 0 for each class.")
+    return Abstention(
+        min_confidence=float(table["min_confidence"]),
+        frequencies=frequencies,
+        disagreement=float(table.get("disagreement", NEVER)),
+    )
 
 
 def _disagree_strongly(image: Classification, vessel: Classification | None, threshold: float) -> bool:
@@ -166,7 +174,7 @@ def fit_fusion(
 
 def fuse_many(
     image_probabilities: NDArray[np.float64], vessel_probabilities: NDArray[np.float64], rule: FusionRule
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Fuse tables of probabilities as :func:`fuse` does single results.
 
     Args:
@@ -175,12 +183,13 @@ def fuse_many(
         rule: Weights and thresholds.
 
     Returns:
-        Fused probabilities (n, K), and where the result is indeterminate (n,).
+        Fused probabilities (n, K), the confidence in the most probable class (n,), and where the result
+        is indeterminate (n,).
     """
     image, vessel = (np.log(np.clip(p, 1e-7, 1)) for p in (image_probabilities, vessel_probabilities))
     fused = softmax(rule.image_weight * image + rule.vessel_weight * vessel)
     apart = _apart(image_probabilities, vessel_probabilities, rule.abstention.disagreement)
-    return fused, rule.abstention.is_unsure(fused) | apart
+    return fused, rule.abstention.confidence(fused), rule.abstention.is_unsure(fused) | apart
 
 
 def _apart(image: NDArray[np.float64], vessel: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:

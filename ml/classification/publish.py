@@ -2,19 +2,24 @@
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ml.bundle import Bundle, write_bundle
+from ml.bundle import Bundle, load_bundle, write_bundle
+from ml.classification.calibration import fit_abstention
 from ml.classification.data import CLASSES
 from ml.classification.fusion import fit_fusion, fuse_many
+from ml.errors import BundleError
 from ml.evaluation import predictions
 from ml.evaluation.classification import Scored, report
 
 HELD_OUT_FILE = "held_out_predictions.csv"
+OUT_OF_FOLD = "out-of-fold predictions"
+# What depends on when no class is named.
+COVERAGE_KEYS = ("coverage", "covered_balanced_accuracy")
 METRIC_KEYS = (
     "n",
     "macro_auc",
@@ -23,7 +28,7 @@ METRIC_KEYS = (
     "balanced_accuracy",
     "ece",
     "ece_if_calibrated",
-    "coverage",
+    *COVERAGE_KEYS,
 )
 
 
@@ -64,10 +69,7 @@ def publish_run(run: Path, directory: Path, *, version: str, image_run: Path | N
         },
         "output": {"classes": list(CLASSES), "temperature": metrics["temperature"], "values": "logits"},
         "inference": {"views": ["identity", "horizontal_flip"] if config["network"]["mirror_images"] else ["identity"]},
-        "abstention": {
-            **metrics["abstention"],
-            "chosen": f"{_chosen_on(config)}, about {config['coverage']:.0%} of photographs keep a class",
-        },
+        "abstention": {**metrics["abstention"], "chosen": _chosen(_chosen_on(config), config["coverage"])},
         "metrics": _held_out(metrics, config["data"]["headline_source"]),
         "training": _training(config),
     }
@@ -82,8 +84,47 @@ def publish_run(run: Path, directory: Path, *, version: str, image_run: Path | N
     return write_bundle(directory, manifest, files)
 
 
+def refit_abstention(directory: Path, *, coverage: float, version: str) -> Bundle:
+    """Publish a bundle once more with another share of photographs that keep a class; its weights stay as they are.
+
+    Args:
+        directory: The bundle; its held-out predictions have to be out of fold, as others only measure.
+        coverage: Share that shall keep a class, in (0, 1].
+        version: Semantic version.
+
+    Returns:
+        The bundle, loaded back from disk.
+
+    Raises:
+        BundleError: The bundle is unusable, or was not trained on folds in turn.
+    """
+    bundle = load_bundle(directory)
+    manifest = dict(bundle.manifest)
+    files: dict[str, bytes | Path] = {name: directory / name for name in manifest.pop("files")}
+    if not manifest["training"].get("folds_in_turn") or HELD_OUT_FILE not in files:
+        raise BundleError(f"The model bundle {bundle.name} carries no out-of-fold predictions to choose on.")
+    _, scored, _ = predictions.read(directory / HELD_OUT_FILE)
+    source = manifest["metrics"]["headline_source"]
+    abstention = fit_abstention(scored.probabilities[scored.sources == source], coverage=coverage)
+    scored = replace(
+        scored,
+        confidence=abstention.confidence(scored.probabilities),
+        abstained=abstention.is_unsure(scored.probabilities),
+    )
+    manifest |= {
+        "version": version,
+        "abstention": {**abstention.as_table(), "chosen": _chosen(OUT_OF_FOLD, coverage)},
+        "metrics": _with_coverage(manifest["metrics"], report(scored)["per_source"]),
+    }
+    return write_bundle(directory, manifest, files)
+
+
 def _chosen_on(config: dict[str, Any]) -> str:
-    return "out-of-fold predictions" if config["data"]["folds_in_turn"] else "validation"
+    return OUT_OF_FOLD if config["data"]["folds_in_turn"] else "validation"
+
+
+def _chosen(photographs: str, coverage: float) -> str:
+    return f"{photographs}, about {coverage:.0%} of photographs keep a class"
 
 
 def _held_out(metrics: dict[str, Any], headline_source: str) -> dict[str, Any]:
@@ -91,6 +132,16 @@ def _held_out(metrics: dict[str, Any], headline_source: str) -> dict[str, Any]:
     per_source = metrics["test"]["per_source"]
     rows = {source: {key: row[key] for key in METRIC_KEYS} for source, row in per_source.items()}
     return _without_none({"headline_source": headline_source, **rows[headline_source], "per_source": rows})
+
+
+def _with_coverage(published: dict[str, Any], per_source: dict[str, Any]) -> dict[str, Any]:
+    """Return published figures with those that follow from the thresholds measured anew."""
+    rows = {
+        source: row | {key: per_source[source][key] for key in COVERAGE_KEYS}
+        for source, row in published["per_source"].items()
+    }
+    headline = {key: rows[published["headline_source"]][key] for key in COVERAGE_KEYS}
+    return _without_none({**published, **headline, "per_source": rows})
 
 
 def _without_none(value: Any) -> Any:
@@ -137,14 +188,14 @@ def _fusion(run: Path, image_run: Path, config: dict[str, Any]) -> dict[str, Any
         coverage=config["coverage"],
     )
     image, vessel = _shared(image_run / test, run / test)
-    fused, indeterminate = fuse_many(image.probabilities, vessel.probabilities, rule)
-    held_out = report(replace(image, probabilities=fused, abstained=indeterminate))
+    fused, confidence, indeterminate = fuse_many(image.probabilities, vessel.probabilities, rule)
+    held_out = report(replace(image, probabilities=fused, confidence=confidence, abstained=indeterminate))
     agree = (image.probabilities.argmax(axis=1) == vessel.probabilities.argmax(axis=1))[image.sources == source]
     return {
         "image_bundle_sha256": hashlib.sha256((image_run / "model.weights.h5").read_bytes()).hexdigest(),
         "image_weight": rule.image_weight,
         "vessel_weight": rule.vessel_weight,
-        "abstention": asdict(rule.abstention),
+        "abstention": rule.abstention.as_table(),
         "chosen": f"lowest validation loss on {int(core.sum())} photographs of {source}",
         "metrics": {**_held_out({"test": held_out}, source), "agreement_share": round(float(agree.mean()), 4)},
     }

@@ -192,8 +192,8 @@ def finish(network: keras.Model, data: TrainingData, config: TrainingConfig, *, 
     abstention = fit_abstention(calibrated[core], coverage=config.coverage)
     metrics: dict[str, Any] = {
         "temperature": calibration.temperature,
-        "abstention": {"min_probability": abstention.min_probability, "min_margin": abstention.min_margin},
-        "coverage_curve_validation": coverage_curve(labels, calibrated[core]),
+        "abstention": abstention.as_table(),
+        "coverage_curve_validation": coverage_curve(labels, calibrated[core], abstention.confidence(calibrated[core])),
     }
     measured = {"validation": (validation, calibrated)}
     if (test := data.split.test).size:
@@ -254,6 +254,7 @@ def measure(
         probabilities=probabilities,
         sources=np.asarray([row.source for row in rows]),
         groups=np.asarray([row.group for row in rows]),
+        confidence=abstention.confidence(probabilities),
         abstained=abstention.is_unsure(probabilities),
         ungradable=np.zeros(len(rows), dtype=bool),
     )

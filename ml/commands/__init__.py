@@ -10,6 +10,7 @@ COMMANDS: dict[str, str] = {
     "segment-dataset": "ml.commands.segment_dataset",
     "evaluate-classifier": "ml.commands.evaluate_classifier",
     "fit-ood": "ml.commands.fit_ood",
+    "fit-abstention": "ml.commands.fit_abstention",
     "evaluate-gate": "ml.commands.evaluate_gate",
     "shortcut-audit": "ml.commands.shortcut_audit",
     "equalise": "ml.commands.equalise",
@@ -19,4 +20,5 @@ COMMANDS: dict[str, str] = {
     "oversample": "ml.commands.oversample",
     "compare-preprocessing": "ml.commands.compare_preprocessing",
     "leave-one-source-out": "ml.commands.leave_one_source_out",
+    "unseen-source": "ml.commands.unseen_source",
 }

@@ -17,6 +17,12 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="PATH", help="write the result as JSON; - for standard output")
 
 
+def say(line: str) -> None:
+    """Tell the progress of a long run, at once."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
 def write_json(result: Any, target: str | None) -> None:
     """Write a result where ``--json`` asked for it.
 

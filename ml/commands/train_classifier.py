@@ -68,7 +68,7 @@ def _train(args: argparse.Namespace, path: Path, *, out: Path, initial: list[Pat
         "weights_dir": args.weights or args.root.parent / "weights",
         "cache": args.cache or args.out / "cache",
         "resume": args.resume,
-        "progress": _say,
+        "progress": _common.say,
     }
     if config.data.folds_in_turn:
         members = [read(path.with_name(name)) for name in config.begins_from]
@@ -80,8 +80,3 @@ def _train(args: argparse.Namespace, path: Path, *, out: Path, initial: list[Pat
                 _train(args, path.with_name(name), out=earlier, initial=[])
             initial = [*initial, earlier / finetune.BEST_FILE]
     return train.train(config, initial=initial, generated=args.generated, **common)
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()

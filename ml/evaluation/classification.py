@@ -21,6 +21,7 @@ class Scored:
         probabilities: (n, K) rows sum to 1.
         sources: (n,) data set of each photograph.
         groups: (n,) patient group of each photograph; intervals resample groups.
+        confidence: (n,) 0 to 1, in the most probable class; the least confident are the first to go without one.
         abstained: (n,) bool, the model would name no class.
         ungradable: (n,) bool, the quality gate refused the photograph.
     """
@@ -30,6 +31,7 @@ class Scored:
     probabilities: NDArray[np.float64]
     sources: NDArray[np.str_]
     groups: NDArray[np.str_]
+    confidence: NDArray[np.float64]
     abstained: NDArray[np.bool_]
     ungradable: NDArray[np.bool_]
 
@@ -41,6 +43,7 @@ class Scored:
             probabilities=self.probabilities[chosen],
             sources=self.sources[chosen],
             groups=self.groups[chosen],
+            confidence=self.confidence[chosen],
             abstained=self.abstained[chosen],
             ungradable=self.ungradable[chosen],
         )
@@ -193,6 +196,7 @@ def calibrated_error(
 def coverage_curve(
     labels: NDArray[np.intp],
     probabilities: NDArray[np.floating[Any]],
+    confidence: NDArray[np.floating[Any]],
     *,
     coverages: Sequence[float] = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5),
 ) -> list[dict[str, float]]:
@@ -201,12 +205,13 @@ def coverage_curve(
     Args:
         labels: (n,) class positions.
         probabilities: (n, K).
+        confidence: (n,) in the most probable class.
         coverages: Shares to report.
 
     Returns:
         Per share: ``coverage``, ``accuracy``, ``balanced_accuracy``.
     """
-    order = np.argsort(-probabilities.max(axis=1), kind="stable")
+    order = np.argsort(-confidence, kind="stable")
     predicted = probabilities.argmax(axis=1)
     points = []
     for coverage in coverages:

@@ -27,8 +27,7 @@ def leave_one_source_out(
         draws: Resamples of the intervals, by patient.
 
     Returns:
-        ``source_predictability`` of :func:`predict_source` and ``per_source``: ``n``, and within the source ``seen`` and ``unseen``, each with ``macro_auc``, ``ci95`` and
-        ``auc`` by class over the classes it has; ``loss`` is the first less the second, with ``loss_ci95``.
+        ``source_predictability`` of :func:`predict_source`, and ``per_source``: ``n`` and what :func:`compare` says.
 
     Raises:
         ValueError: There are fewer than two sources.
@@ -49,7 +48,7 @@ def leave_one_source_out(
             _probabilities(inputs, photographs, features, labels, training, test, strength=strength)
             for training in (everyone, others)
         )
-        by_source[source] = {"n": int(test.size), **_compare(labels[test], seen, unseen, groups, draws=draws)}
+        by_source[source] = {"n": int(test.size), **compare(labels[test], seen, unseen, groups, draws=draws)}
     return {"per_source": by_source, "source_predictability": predict_source(features, photographs)}
 
 
@@ -126,7 +125,7 @@ def _probabilities(
     return softmax(logits)
 
 
-def _compare(
+def compare(
     labels: NDArray[np.intp],
     seen: NDArray[np.float64],
     unseen: NDArray[np.float64],
@@ -134,6 +133,20 @@ def _compare(
     *,
     draws: int,
 ) -> dict[str, Any]:
+    """Compare two classifiers on the photographs of one source.
+
+    Args:
+        labels: (n,) class positions.
+        seen: (n, K) probabilities of the one that has seen the source.
+        unseen: (n, K) of the one that has not.
+        groups: (n,) patients.
+        draws: Resamples of the intervals, by patient.
+
+    Returns:
+        ``seen`` and ``unseen``, each with ``macro_auc``, ``ci95`` and ``auc`` by class over the classes there are;
+        ``loss`` is the first area less the second, with ``loss_ci95``.
+    """
+
     def loss(chosen: NDArray[np.intp]) -> float:
         return macro_area(labels[chosen], seen[chosen]) - macro_area(labels[chosen], unseen[chosen])
 

@@ -45,7 +45,8 @@ def read(path: Path) -> tuple[list[str], Scored, NDArray[np.float64]]:
         path: CSV that :func:`write` wrote.
 
     Returns:
-        Keys, predictions and shortcut measures (n, 5), in the table's order.
+        Keys, predictions and shortcut measures (n, 5), in the table's order. The table knows no rule, so the
+        confidence is the top probability and nothing is abstained.
 
     Raises:
         ValueError: A column is missing.
@@ -58,12 +59,14 @@ def read(path: Path) -> tuple[list[str], Scored, NDArray[np.float64]]:
     if missing:
         raise ValueError(f"The predictions lack the columns {', '.join(sorted(missing))}.")
     classes = columns[len(FIXED_COLUMNS) + len(MEASURES) :]
+    probabilities = np.asarray([[float(row[name]) for name in classes] for row in rows]).reshape(-1, len(classes))
     scored = Scored(
         classes=classes,
         labels=np.asarray([classes.index(row["class"]) for row in rows], dtype=np.intp),
-        probabilities=np.asarray([[float(row[name]) for name in classes] for row in rows]),
+        probabilities=probabilities,
         sources=np.asarray([row["source_dataset"] for row in rows]),
         groups=np.asarray([row["group"] for row in rows]),
+        confidence=probabilities.max(axis=1),
         abstained=np.zeros(len(rows), dtype=bool),
         ungradable=np.zeros(len(rows), dtype=bool),
     )

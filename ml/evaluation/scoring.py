@@ -146,6 +146,7 @@ class ManifestScorer:
             probabilities=np.asarray(probabilities),
             sources=np.asarray([photograph.source for photograph in photographs]),
             groups=np.asarray([photograph.group for photograph in photographs]),
+            confidence=np.asarray([fused.confidence for fused, _ in results]),
             abstained=np.asarray([fused.indeterminate for fused, _ in results]),
             ungradable=np.asarray([not gradable for _, gradable in results]),
         )

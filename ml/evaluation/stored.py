@@ -31,8 +31,9 @@ def read_table(table: Path, path: str, model_dir: Path | None = None) -> tuple[S
     """
     bundle = _bundle(_names(path)[0], model_dir)
     _, scored, _ = predictions.read(table)
-    rule = FusionRule.from_manifests(bundle.manifest, None)
-    return replace(scored, abstained=rule.abstention.is_unsure(scored.probabilities)), {bundle.name: bundle.version}
+    rule = FusionRule.from_manifests(bundle.manifest, None).abstention
+    confidence, abstained = rule.confidence(scored.probabilities), rule.is_unsure(scored.probabilities)
+    return replace(scored, confidence=confidence, abstained=abstained), {bundle.name: bundle.version}
 
 
 def read_held_out(path: str, model_dir: Path | None = None) -> tuple[Scored, dict[str, str]]:
@@ -59,9 +60,9 @@ def read_held_out(path: str, model_dir: Path | None = None) -> tuple[Scored, dic
     (image_keys, one, _), (vessel_keys, other, _) = (predictions.read(b.directory / HELD_OUT_FILE) for b in found)
     _, image_rows, vessel_rows = np.intersect1d(image_keys, vessel_keys, return_indices=True)
     one, other = one.where(image_rows), other.where(vessel_rows)
-    probabilities, indeterminate = fuse_many(one.probabilities, other.probabilities, rule)
+    probabilities, confidence, indeterminate = fuse_many(one.probabilities, other.probabilities, rule)
     versions = {bundle.name: bundle.version for bundle in found}
-    return replace(one, probabilities=probabilities, abstained=indeterminate), versions
+    return replace(one, probabilities=probabilities, confidence=confidence, abstained=indeterminate), versions
 
 
 def _names(path: str) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ def manifest(**changes) -> dict:
         "input": {"side": SIDE},
         "output": {"classes": list(CLASSES), "temperature": 1.0},
         "inference": {"views": ["identity", "horizontal_flip"]},
-        "abstention": {"min_probability": 0.0, "min_margin": 0.0},
+        "abstention": {"min_confidence": 0.0, "frequencies": [0.25] * len(CLASSES)},
         **changes,
     }
 

@@ -80,11 +80,30 @@ def test_offsets_undo_a_shifted_class_balance_and_sum_to_zero():
     assert fitted.offsets.sum() == pytest.approx(0)
 
 
-def test_abstains_on_a_low_top_or_a_small_lead():
-    rule = calibration.Abstention(min_probability=0.5, min_margin=0.2)
+def test_abstains_on_a_low_top():
+    rule = calibration.Abstention(min_confidence=0.5, frequencies=(1 / 3, 1 / 3, 1 / 3))
     probabilities = np.array([[0.7, 0.2, 0.1], [0.45, 0.3, 0.25], [0.5, 0.4, 0.1]])
 
-    assert rule.is_unsure(probabilities).tolist() == [False, True, True]
+    assert rule.confidence(probabilities) == pytest.approx([0.7, 0.45, 0.5])
+    assert rule.is_unsure(probabilities).tolist() == [False, True, False]
+
+
+def test_a_rare_class_that_is_likelier_than_usual_takes_confidence_from_a_common_one():
+    rule = calibration.Abstention(min_confidence=0.5, frequencies=(0.75, 0.2, 0.05))
+    usual, suspicious = np.array([0.75, 0.2, 0.05]), np.array([0.75, 0.1, 0.15])
+
+    # Divided by the frequencies: 1, 1, 1 and 1, 0.5, 3.
+    assert rule.confidence(np.stack([usual, suspicious])) == pytest.approx([1 / 3, 1 / 4.5])
+    assert rule.confidence(suspicious) == pytest.approx(1 / 4.5)
+    # A rare class that leads is surer than its probability.
+    assert rule.confidence(np.array([0.45, 0.05, 0.5])) > 0.9
+
+
+def test_rule_in_a_bundle_is_made_of_plain_numbers():
+    rule = calibration.Abstention(min_confidence=0.4, frequencies=(0.5, 0.5), disagreement=0.7)
+
+    assert rule.as_table() == {"min_confidence": 0.4, "frequencies": [0.5, 0.5], "disagreement": 0.7}
+    assert "disagreement" not in calibration.Abstention(min_confidence=0.4, frequencies=(0.5, 0.5)).as_table()
 
 
 @pytest.mark.parametrize("coverage", [0.8, 0.9])
@@ -94,8 +113,16 @@ def test_fitted_thresholds_leave_the_coverage_asked_for(coverage):
     rule = calibration.fit_abstention(probabilities, coverage=coverage)
 
     assert 1 - rule.is_unsure(probabilities).mean() == pytest.approx(coverage, abs=0.005)
-    assert rule.min_margin > 0
-    assert rule.min_probability > 0.25
+    assert rule.frequencies == pytest.approx(probabilities.mean(axis=0), abs=1e-4)
+
+
+def test_a_class_that_the_photographs_lack_is_rare_and_not_impossible():
+    probabilities = np.array([[0.6, 0.4, 0.0], [0.3, 0.7, 0.0]])
+
+    rule = calibration.fit_abstention(probabilities, coverage=1.0)
+
+    assert rule.frequencies[2] == 1e-4
+    assert np.isfinite(rule.confidence(probabilities)).all()
 
 
 def test_full_coverage_never_abstains():

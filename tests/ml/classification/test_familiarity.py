@@ -123,7 +123,7 @@ def photographs(tmp_path):
 
 
 def pipeline_of(bundle) -> Pipeline:
-    abstention = {"min_probability": 0.0, "min_margin": 0.0, "disagreement": 1.1}
+    abstention = {"min_confidence": 0.0, "frequencies": [0.25] * 4}
     fusion = {"image_bundle_sha256": bundle.sha256, "image_weight": 1.0, "vessel_weight": 0.0}
     vessel = SimpleNamespace(bundle=SimpleNamespace(manifest=manifest(fusion={**fusion, "abstention": abstention})))
     return Pipeline(segmenter=None, image_classifier=DiseaseClassifier(bundle), vessel_classifier=vessel)

@@ -2,13 +2,14 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ml.__main__ import main
-from ml.bundle import load_bundle
+from ml.bundle import load_bundle, write_bundle
 from ml.classification import config as configs
 from ml.classification import finetune, folds, publish, train
 from ml.classification.calibration import softmax
@@ -213,3 +214,36 @@ def test_one_command_trains_resumes_and_measures_out_of_fold(photographs, tmp_pa
     assert main([*ask, "--path", "vessel", "--out-of-fold"]) == 1
     with (tmp_path / "run" / "predictions_test.csv").open(newline="") as stream:
         assert len(list(csv.DictReader(stream))) == 24
+
+
+def test_command_chooses_another_coverage_and_leaves_all_else(bundle, tmp_path, capsys):
+    copy = tmp_path / bundle.name
+    shutil.copytree(bundle.directory, copy)
+
+    assert main(["fit-abstention", "--bundle", str(copy), "--coverage", "0.5", "--bundle-version", "2.0.0"]) == 0
+
+    changed, before = load_bundle(copy).manifest, bundle.manifest
+    assert "keep a class" in capsys.readouterr().err
+    assert (changed["version"], changed["files"]) == ("2.0.0", before["files"])
+    assert changed["abstention"]["min_confidence"] > before["abstention"]["min_confidence"]
+    assert changed["abstention"]["frequencies"] == before["abstention"]["frequencies"]
+    assert changed["metrics"]["coverage"] == pytest.approx(0.5, abs=0.1) != before["metrics"]["coverage"]
+    assert changed["metrics"]["per_source"].keys() == before["metrics"]["per_source"].keys()
+    untouched = set(before["metrics"]) - {*publish.COVERAGE_KEYS, "per_source"}
+    assert {key: changed["metrics"][key] for key in untouched} == {key: before["metrics"][key] for key in untouched}
+
+
+@pytest.mark.parametrize(
+    ("changes", "coverage", "reason"),
+    [({}, "0", "--coverage"), ({"folds_in_turn": []}, "0.5", "no out-of-fold predictions")],
+)
+def test_command_refuses_what_it_cannot_choose_on(bundle, tmp_path, capsys, changes, coverage, reason):
+    copy = tmp_path / bundle.name
+    manifest = {key: value for key, value in bundle.manifest.items() if key != "files"}
+    manifest["training"] = {**manifest["training"], **changes}
+    written = write_bundle(copy, manifest, {name: bundle.directory / name for name in bundle.manifest["files"]})
+
+    assert main(["fit-abstention", "--bundle", str(copy), "--coverage", coverage, "--bundle-version", "2.0.0"]) == 2
+
+    assert reason in capsys.readouterr().err
+    assert load_bundle(copy) == written

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,8 @@ from ml.classification.predict import Classification
 from ml.errors import BundleError
 
 CLASSES = ("A", "B", "C")
-LENIENT = Abstention()
+EVEN = (1 / 3, 1 / 3, 1 / 3)
+LENIENT = Abstention(min_confidence=0.0, frequencies=EVEN)
 
 
 def classification(*probabilities, classes=CLASSES):
@@ -57,17 +60,20 @@ def test_paths_that_name_the_same_class_agree():
     ],
 )
 def test_only_paths_that_are_both_sure_of_different_classes_disagree_strongly(image, vessel, expected):
-    rule = fusion.FusionRule(image_weight=1.0, vessel_weight=0.0, abstention=Abstention(disagreement=0.7))
+    rule = fusion.FusionRule(image_weight=1.0, vessel_weight=0.0, abstention=replace(LENIENT, disagreement=0.7))
 
     fused = fusion.fuse(classification(*image), classification(*vessel), rule)
 
     assert fused.indeterminate is expected
 
 
-def test_low_top_probability_is_indeterminate():
-    rule = fusion.FusionRule(abstention=Abstention(min_probability=0.5))
+def test_low_confidence_is_indeterminate():
+    rule = fusion.FusionRule(abstention=replace(LENIENT, min_confidence=0.5))
 
-    assert fusion.fuse(classification(0.45, 0.3, 0.25), None, rule).indeterminate is True
+    fused = fusion.fuse(classification(0.45, 0.3, 0.25), None, rule)
+
+    assert fused.confidence == pytest.approx(0.45)
+    assert fused.indeterminate is True
 
 
 def test_paths_with_another_class_order_are_refused():
@@ -80,14 +86,15 @@ def test_paths_with_another_class_order_are_refused():
 def manifests():
     image = {
         "files": {"model.weights.h5": "aa"},
-        "abstention": {"min_probability": 0.4, "min_margin": 0.1, "chosen": "on validation"},
+        "output": {"classes": list(CLASSES)},
+        "abstention": {"min_confidence": 0.4, "frequencies": [0.5, 0.3, 0.2], "chosen": "on validation"},
     }
     vessel = {
         "fusion": {
             "image_bundle_sha256": "aa",
             "image_weight": 0.8,
             "vessel_weight": 0.3,
-            "abstention": {"min_probability": 0.5, "min_margin": 0.0, "disagreement": 0.7},
+            "abstention": {"min_confidence": 0.5, "frequencies": [0.6, 0.2, 0.2], "disagreement": 0.7},
         }
     }
     return image, vessel
@@ -97,14 +104,14 @@ def test_rule_of_a_pair_of_bundles_is_read():
     rule = fusion.FusionRule.from_manifests(*manifests())
 
     assert (rule.image_weight, rule.vessel_weight) == (0.8, 0.3)
-    assert rule.abstention == Abstention(min_probability=0.5, min_margin=0.0, disagreement=0.7)
+    assert rule.abstention == Abstention(min_confidence=0.5, frequencies=(0.6, 0.2, 0.2), disagreement=0.7)
 
 
 def test_rule_of_the_image_bundle_alone_is_its_abstention():
     rule = fusion.FusionRule.from_manifests(manifests()[0], None)
 
     assert (rule.image_weight, rule.vessel_weight) == (1.0, 0.0)
-    assert rule.abstention == Abstention(min_probability=0.4, min_margin=0.1)
+    assert rule.abstention == Abstention(min_confidence=0.4, frequencies=(0.5, 0.3, 0.2))
 
 
 def test_rule_fitted_with_another_image_bundle_is_refused():
@@ -113,6 +120,15 @@ def test_rule_fitted_with_another_image_bundle_is_refused():
 
     with pytest.raises(BundleError, match="another version"):
         fusion.FusionRule.from_manifests(image, vessel)
+
+
+@pytest.mark.parametrize("frequencies", [[0.5, 0.5], [0.5, 0.5, 0.0], "often", None])
+def test_rule_without_a_frequency_for_each_class_is_refused(frequencies):
+    image, _ = manifests()
+    image["abstention"]["frequencies"] = frequencies
+
+    with pytest.raises(BundleError):
+        fusion.FusionRule.from_manifests(image, None)
 
 
 @pytest.mark.parametrize("missing", ["image_weight", "abstention", "image_bundle_sha256"])
@@ -131,7 +147,7 @@ def test_fitted_rule_beats_either_path_and_keeps_the_coverage():
     image, vessel = (softmax(signal * 1.5 + rng.normal(size=(800, 3))) for _ in range(2))
 
     rule = fusion.fit_fusion(image, vessel, truth, coverage=0.85)
-    fused, indeterminate = fusion.fuse_many(image, vessel, rule)
+    fused, _, indeterminate = fusion.fuse_many(image, vessel, rule)
 
     losses = [negative_log_likelihood(np.log(p), truth) for p in (fused, image, vessel)]
     assert losses[0] < min(losses[1:])
@@ -145,11 +161,12 @@ def test_table_and_single_results_are_fused_alike():
     rule = fusion.FusionRule(
         image_weight=0.7,
         vessel_weight=0.4,
-        abstention=Abstention(min_probability=0.45, min_margin=0.05, disagreement=0.6),
+        abstention=Abstention(min_confidence=0.45, frequencies=(0.5, 0.3, 0.2), disagreement=0.6),
     )
 
-    table, indeterminate = fusion.fuse_many(image, vessel, rule)
+    table, confidence, indeterminate = fusion.fuse_many(image, vessel, rule)
 
     singles = [fusion.fuse(classification(*i), classification(*v), rule) for i, v in zip(image, vessel, strict=True)]
     assert np.asarray([list(s.prediction.probabilities.values()) for s in singles]) == pytest.approx(table, abs=1e-5)
+    assert [s.confidence for s in singles] == pytest.approx(confidence, abs=1e-5)
     assert [s.indeterminate for s in singles] == indeterminate.tolist()

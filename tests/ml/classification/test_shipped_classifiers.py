@@ -47,7 +47,7 @@ def test_both_bundles_belong_together():
     rule = FusionRule.from_manifests(image.manifest, vessel.manifest)
 
     assert rule.image_weight > 0
-    assert 0 < rule.abstention.min_probability < 1
+    assert 0 < rule.abstention.min_confidence < 1
 
 
 def test_published_figure_follows_from_the_stored_predictions(bundle):

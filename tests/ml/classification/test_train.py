@@ -66,7 +66,7 @@ def test_bundle_holds_everything_that_is_needed_to_use_it(finished, tmp_path):
     assert bundle.version == "1.2.3"
     assert bundle.manifest["output"]["classes"] == list(CLASSES)
     assert bundle.manifest["output"]["temperature"] > 0
-    assert set(bundle.manifest["abstention"]) >= {"min_probability", "min_margin"}
+    assert set(bundle.manifest["abstention"]) >= {"min_confidence", "frequencies"}
     assert set(bundle.manifest["files"]) == {"model.weights.h5", "held_out_predictions.csv"}
     assert load_bundle(bundle.directory) == bundle
 

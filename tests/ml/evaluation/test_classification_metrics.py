@@ -13,6 +13,7 @@ def scored(labels, probabilities, *, sources=None, abstained=None, ungradable=No
         probabilities=np.asarray(probabilities, dtype=float),
         sources=np.asarray(sources or ["S"] * count),
         groups=np.asarray([f"g{index}" for index in range(count)]),
+        confidence=np.asarray(probabilities, dtype=float).max(axis=1),
         abstained=np.asarray(abstained or [False] * count),
         ungradable=np.asarray(ungradable or [False] * count),
     )
@@ -106,9 +107,10 @@ def test_error_of_calibrated_answers_is_what_chance_gives():
 
 def test_coverage_curve_keeps_the_most_confident():
     labels = np.array([0, 0, 1, 1])
-    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.95, 0.05]])
+    confidence = np.array([0.6, 0.4, 0.7, 0.5])
 
-    full, half = metrics.coverage_curve(labels, probabilities, coverages=(1.0, 0.5))
+    full, half = metrics.coverage_curve(labels, probabilities, confidence, coverages=(1.0, 0.5))
 
     assert full["accuracy"] == 0.75
     assert half == {"coverage": 0.5, "accuracy": 1.0, "balanced_accuracy": 1.0}

@@ -21,10 +21,12 @@ def scored(count: int = 120, *, seed: int = 0) -> Scored:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 4, size=count)
     weights = rng.random((count, 4)) + 0.6 * np.eye(4)[labels]
+    probabilities = weights / weights.sum(axis=1, keepdims=True)
     return Scored(
         classes=CLASSES,
         labels=labels,
-        probabilities=weights / weights.sum(axis=1, keepdims=True),
+        probabilities=probabilities,
+        confidence=probabilities.max(axis=1),
         sources=np.where(np.arange(count) % 3 > 0, "ODIR-5K", "PALM"),
         groups=(np.arange(count) // 3).astype(str),
         abstained=np.zeros(count, dtype=bool),
@@ -134,7 +136,7 @@ def model_dir(tmp_path):
     files = {"model.weights.h5": b"numbers"}
     image = write_bundle(
         tmp_path / "fundus_disease_classification",
-        manifest(abstention={"min_probability": 0.4, "min_margin": 0.0}),
+        manifest(abstention={"min_confidence": 0.4, "frequencies": [0.25] * 4}),
         {**files, "held_out_predictions.csv": tables["image"]},
     )
     fusion = {"image_bundle_sha256": image.sha256, "image_weight": 1.0, "vessel_weight": 1.0}
@@ -142,7 +144,7 @@ def model_dir(tmp_path):
         tmp_path / "vessel_map_classification",
         manifest(
             name="vessel_map_classification",
-            fusion={**fusion, "abstention": {"min_probability": 0.0, "min_margin": 0.0, "disagreement": 0.9}},
+            fusion={**fusion, "abstention": {"min_confidence": 0.0, "frequencies": [0.25] * 4, "disagreement": 0.9}},
         ),
         {**files, "held_out_predictions.csv": tables["vessel"]},
     )
