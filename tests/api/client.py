@@ -1,11 +1,13 @@
 """A client of the REST API, and the shape that every refusal has."""
 
+from pathlib import Path
 from typing import Any
 
+from django.conf import LazySettings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
-from diagnosis.models import Patient, User
+from diagnosis.models import AuditEvent, Diagnosis, FundusImage, IdempotencyKey, Patient, User
 from diagnosis.services import tokens
 from tests import factories
 
@@ -59,3 +61,23 @@ def assert_problem(answer: Any, status: int, code: str) -> dict[str, Any]:
     assert {"type", "title", "status", "detail", "instance", "code"} <= document.keys()
     assert document["detail"]
     return document
+
+
+def raw(user: ApiUser, endpoint: str, body: bytes | str, *, content_type: str, **headers: Any) -> Any:
+    """Post a body as it is to one of the two diagnosis endpoints."""
+    return user.client.generic("POST", f"/api/v1/diagnoses/{endpoint}/", body, content_type=content_type, **headers)
+
+
+def stored_files(settings: LazySettings) -> list[Path]:
+    """Return every file in media storage."""
+    return [path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file()]
+
+
+def assert_nothing_stored(settings: LazySettings, *, code: str) -> None:
+    """Check that a refusal left its line in the audit trail and nothing else."""
+    assert not FundusImage.objects.exists()
+    assert not Diagnosis.objects.exists()
+    assert not IdempotencyKey.objects.exists()
+    assert stored_files(settings) == []
+    trace = AuditEvent.objects.exclude(action="token.issued").get()
+    assert (trace.action, trace.details) == ("image.refused", {"code": code})

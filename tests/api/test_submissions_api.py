@@ -1,10 +1,8 @@
 """Sending photographs: what is taken, what is refused and how, and what a repeated key gets."""
 
-import io
 import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -12,13 +10,12 @@ from django.db import connection, connections
 from django.utils import timezone
 
 from diagnosis import inference
-from diagnosis.api import parsers
 from diagnosis.errors import ModelUnavailableError, StorageFullError
 from diagnosis.models import AuditEvent, Diagnosis, FundusImage, IdempotencyKey, Role
 from ml.imaging import intake as decoding
 from ml.imaging import io as decoder
 from tests import corpus, factories
-from tests.api.client import SUBMIT, assert_problem
+from tests.api.client import SUBMIT, assert_nothing_stored, assert_problem, raw, stored_files
 
 pytestmark = pytest.mark.usefixtures("models_present", "rung")
 MODES = {"segment-classify": "segment_classify", "classify": "classify"}
@@ -52,33 +49,6 @@ def decoded_here(monkeypatch):
         raise AssertionError("the corpus says that this file is refused")
 
     monkeypatch.setattr(decoding, "inspect_isolated", inspect)
-
-
-def raw(user, endpoint, body, *, content_type, **headers):
-    return user.client.generic("POST", f"/api/v1/diagnoses/{endpoint}/", body, content_type=content_type, **headers)
-
-
-def multipart(parts, boundary="boundary"):
-    """Encode (headers, content) parts without any escaping."""
-    lines = [f"--{boundary}\r\n{head}\r\n\r\n".encode() + content + b"\r\n" for head, content in parts]
-    return b"".join(lines) + f"--{boundary}--\r\n".encode()
-
-
-def field(name, value):
-    return f'Content-Disposition: form-data; name="{name}"', value.encode()
-
-
-def files(settings):
-    return [path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file()]
-
-
-def assert_nothing_stored(settings, *, code):
-    assert not FundusImage.objects.exists()
-    assert not Diagnosis.objects.exists()
-    assert not IdempotencyKey.objects.exists()
-    assert files(settings) == []
-    trace = AuditEvent.objects.exclude(action="token.issued").get()
-    assert (trace.action, trace.details) == ("image.refused", {"code": code})
 
 
 @pytest.mark.usefixtures("accepted_photograph")
@@ -116,7 +86,7 @@ class TestAccepted:
         ehr.submit(patient, file_name="Ada_Lovelace_1815.jpg")
 
         assert "Ada_Lovelace" not in json.dumps(list(FundusImage.objects.values()), default=str)
-        assert [path for path in files(settings) if "Ada" in path.name] == []
+        assert [path for path in stored_files(settings) if "Ada" in path.name] == []
 
     def test_fields_that_are_not_the_clients_are_ignored(self, ehr, patient, stranger):
         forged = {"id": str(uuid.uuid4()), "clinic": str(stranger.user.clinic_id), "status": "succeeded"}
@@ -217,7 +187,7 @@ class TestRefused:
         document = assert_problem(answer, 400, "validation_error")
         assert sorted(error["pointer"] for error in document["errors"]) == pointers
         assert not Diagnosis.objects.exists()
-        assert files(settings) == []
+        assert stored_files(settings) == []
 
     def test_two_files(self, ehr, patient, settings, endpoint):
         images = [SimpleUploadedFile(f"{n}.jpg", factories.jpeg(), content_type="image/jpeg") for n in "ab"]
@@ -232,139 +202,6 @@ class TestRefused:
 
         assert_problem(by_id, 404, "not_found")
         assert_nothing_stored(settings, code="not_found")
-
-
-class TestBodies:
-    """Bodies that are wrong as a whole."""
-
-    @pytest.fixture
-    def fields(self, patient):
-        return [field("patient", str(patient.pk)), field("laterality", "R")]
-
-    def test_a_declared_length_beyond_reason_is_refused_without_reading(self, ehr, settings):
-        class Unreadable(io.RawIOBase):
-            def read(self, _size=-1):
-                raise AssertionError("the body was read")
-
-        answer = ehr.client.generic(
-            "POST",
-            "/api/v1/diagnoses/classify/",
-            b"",
-            content_type="multipart/form-data; boundary=b",
-            CONTENT_LENGTH=str(parsers.DRAINED_BYTES + 1),
-            **{"wsgi.input": Unreadable()},
-        )
-
-        assert_problem(answer, 413, "file_too_large")
-        assert_nothing_stored(settings, code="file_too_large")
-
-    def test_the_rest_of_a_large_body_is_dropped_piece_by_piece(self, ehr, fields, settings):
-        head = 'Content-Disposition: form-data; name="image"; filename="a.jpg"\r\nContent-Type: image/jpeg'
-        body = multipart([(head, b"\xff\xd8\xff" + bytes(settings.MAX_UPLOAD_BYTES)), *fields])
-        kept = []
-        handler = parsers.PhotographUploadHandler.receive_data_chunk
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                parsers.PhotographUploadHandler,
-                "receive_data_chunk",
-                lambda self, data, start: (kept.append(len(data)), handler(self, data, start))[1],
-            )
-            answer = raw(ehr, "classify", body, content_type="multipart/form-data; boundary=boundary")
-
-        assert_problem(answer, 413, "file_too_large")
-        assert sum(kept[:-1]) <= settings.MAX_UPLOAD_BYTES
-        assert max(kept) <= 128 * 1024
-
-    def test_many_files_together_are_limited_like_one(self, ehr, fields, monkeypatch, settings):
-        settings.MAX_UPLOAD_BYTES = 1000
-        heads = [f'Content-Disposition: form-data; name="f{n}"; filename="a.jpg"' for n in range(3)]
-        body = multipart([*[(head, bytes(400)) for head in heads], *fields])
-
-        answer = raw(ehr, "classify", body, content_type="multipart/form-data; boundary=boundary")
-
-        assert_problem(answer, 413, "file_too_large")
-
-    @pytest.mark.parametrize(
-        ("body", "content_type", "status", "code"),
-        [
-            (b"{}", "application/json", 415, "unsupported_media_type"),
-            (b"x", "text/plain", 415, "unsupported_media_type"),
-            (b"x", "image/jpeg", 415, "unsupported_media_type"),
-            (b"x", "", 415, "unsupported_media_type"),
-            (b"x", "multipart/mixed; boundary=b", 415, "unsupported_media_type"),
-            (b"x", "multipart/form-data", 400, "parse_error"),
-            (b"x", "multipart/form-data; boundary=", 400, "parse_error"),
-            (b"x", "multipart/form-data; boundary=\xe4", 400, "parse_error"),
-            (b"x", "multipart/form-data; boundary=" + "b" * 300, 400, "parse_error"),
-            (b"no parts at all", "multipart/form-data; boundary=b", 400, "file_missing"),
-            (b"", "multipart/form-data; boundary=b", 400, "file_missing"),
-            (b"", "", 400, "file_missing"),
-            (b"\xff\xfe\x00" * 999, "multipart/form-data; boundary=b; charset=utf-16", 400, "parse_error"),
-        ],
-    )
-    def test_a_body_that_is_no_form(self, ehr, body, content_type, status, code):
-        content_type = content_type if isinstance(content_type, str) else content_type.decode("latin-1")
-
-        assert_problem(raw(ehr, "classify", body, content_type=content_type), status, code)
-
-    def test_two_thousand_fields(self, ehr):
-        body = multipart([field(f"f{n}", "x") for n in range(2001)])
-
-        answer = raw(ehr, "classify", body, content_type="multipart/form-data; boundary=boundary")
-
-        assert_problem(answer, 400, "too_many_fields")
-
-    def test_a_huge_text_field(self, ehr):
-        body = multipart([field("external_id", "x" * 1_100_000)])
-
-        answer = raw(ehr, "classify", body, content_type="multipart/form-data; boundary=boundary")
-
-        assert_problem(answer, 413, "body_too_large")
-
-    def test_undecodable_base64(self, ehr, fields):
-        head = 'Content-Disposition: form-data; name="image"; filename="a.jpg"\r\nContent-Transfer-Encoding: base64'
-        body = multipart([(head, b"abc"), *fields])
-
-        answer = raw(ehr, "classify", body, content_type="multipart/form-data; boundary=boundary")
-
-        assert_problem(answer, 400, "parse_error")
-
-    @pytest.mark.usefixtures("accepted_photograph")
-    @pytest.mark.parametrize("name", [*corpus.ODD_NAMES, "a;b.jpg", "%00.jpg", "\u0001.jpg", ".jpg"])
-    def test_odd_file_names_do_no_harm(self, ehr, fields, settings, name):
-        head = f'Content-Disposition: form-data; name="image"; filename="{name}"\r\nContent-Type: image/jpeg'
-        body = multipart([(head, factories.jpeg()), *fields])
-
-        answer = raw(ehr, "classify", body, content_type="multipart/form-data; boundary=boundary")
-
-        assert answer.status_code in (202, 400)
-        assert "Set-Cookie" not in answer
-        assert all(path.is_relative_to(settings.MEDIA_ROOT) for path in files(settings))
-
-    @pytest.mark.parametrize(
-        ("body", "content_type", "status", "code"),
-        [
-            (b"[" * 100_000, "application/json", 400, "parse_error"),
-            (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "application/json", 400, "parse_error"),
-            (b"{", "application/json", 400, "parse_error"),
-            (b"\xff\xfe", "application/json", 400, "parse_error"),
-            (b'{"mrn": NaN}', "application/json", 400, "parse_error"),
-            (b'{"mrn": ' + b"9" * 5000 + b"}", "application/json", 400, "parse_error"),
-            (b"{}", "application/json; charset=bz2_codec", 400, "parse_error"),
-            (b"[]", "application/json", 400, "validation_error"),
-            (b"null", "application/json", 400, "validation_error"),
-            (b'"x"', "application/json", 400, "validation_error"),
-            (b"", "application/json", 400, "validation_error"),
-            (b'{"mrn": "' + b"x" * 1_100_000 + b'"}', "application/json", 413, "body_too_large"),
-            (b"mrn=1", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
-            (b"{}", "text/plain", 415, "unsupported_media_type"),
-        ],
-    )
-    def test_json_that_is_wrong_as_a_whole(self, ehr, body, content_type, status, code):
-        answer = ehr.client.generic("POST", "/api/v1/patients/", body, content_type=content_type)
-
-        assert_problem(answer, status, code)
 
 
 class TestUnavailable:
@@ -488,7 +325,7 @@ def test_a_real_upload_is_re_encoded_and_keeps_nothing_private(ehr, patient, set
     answer = ehr.submit(patient, case.data, file_name=case.file_name, content_type=case.content_type)
 
     assert answer.status_code == 202, answer.content
-    (stored,) = files(settings)
+    (stored,) = stored_files(settings)
     assert stored.read_bytes() != case.data
     assert corpus.SECRET.encode() not in stored.read_bytes()
 
