@@ -106,15 +106,10 @@ def refit_abstention(directory: Path, *, coverage: float, version: str) -> Bundl
     _, scored, _ = predictions.read(directory / HELD_OUT_FILE)
     source = manifest["metrics"]["headline_source"]
     abstention = fit_abstention(scored.probabilities[scored.sources == source], coverage=coverage)
-    scored = replace(
-        scored,
-        confidence=abstention.confidence(scored.probabilities),
-        abstained=abstention.is_unsure(scored.probabilities),
-    )
     manifest |= {
         "version": version,
         "abstention": {**abstention.as_table(), "chosen": _chosen(OUT_OF_FOLD, coverage)},
-        "metrics": _with_coverage(manifest["metrics"], report(scored)["per_source"]),
+        "metrics": _with_coverage(manifest["metrics"], report(scored.judged_by(abstention))["per_source"]),
     }
     return write_bundle(directory, manifest, files)
 

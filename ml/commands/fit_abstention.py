@@ -7,7 +7,7 @@ from pathlib import Path
 from ml.commands import _common
 from ml.errors import MLError
 
-HELP = "choose how many photographs keep a class, and publish the bundle with that"
+HELP = "choose how many photographs keep a class by the image path alone, and publish its bundle with that"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

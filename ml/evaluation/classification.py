@@ -1,12 +1,14 @@
 """Figures of a classifier: areas under curves, calibration, coverage, intervals by patient."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
+
+from ml.classification.calibration import Abstention
 
 CALIBRATION_BINS = 15
 
@@ -34,6 +36,11 @@ class Scored:
     confidence: NDArray[np.float64]
     abstained: NDArray[np.bool_]
     ungradable: NDArray[np.bool_]
+
+    def judged_by(self, rule: Abstention) -> "Scored":
+        """Return the photographs with the confidence and the abstentions of another rule."""
+        unsure = rule.is_unsure(self.probabilities)
+        return replace(self, confidence=rule.confidence(self.probabilities), abstained=unsure)
 
     def where(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Scored":
         """Return the photographs where ``chosen`` (n,) is True, or those at the positions it lists."""

@@ -31,9 +31,8 @@ def read_table(table: Path, path: str, model_dir: Path | None = None) -> tuple[S
     """
     bundle = _bundle(_names(path)[0], model_dir)
     _, scored, _ = predictions.read(table)
-    rule = FusionRule.from_manifests(bundle.manifest, None).abstention
-    confidence, abstained = rule.confidence(scored.probabilities), rule.is_unsure(scored.probabilities)
-    return replace(scored, confidence=confidence, abstained=abstained), {bundle.name: bundle.version}
+    rule = FusionRule.from_manifests(bundle.manifest, None)
+    return scored.judged_by(rule.abstention), {bundle.name: bundle.version}
 
 
 def read_held_out(path: str, model_dir: Path | None = None) -> tuple[Scored, dict[str, str]]:
