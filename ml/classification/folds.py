@@ -9,7 +9,7 @@ one fold's networks; the joined ones, which average more of them, are what new p
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ml.classification import backbones, train
 from ml.classification.calibration import fit_abstention, fit_calibration, softmax
 from ml.classification.config import TrainingConfig
 from ml.classification.data import CLASSES
-from ml.classification.finetune import BEST_FILE, predict_logits
+from ml.classification.finetune import predict_logits
 from ml.classification.training_data import TrainingData, load_training_data
 from ml.evaluation import predictions
 
@@ -63,19 +63,24 @@ def train_in_turn(
     if parts != len(members) * len(config.data.folds_in_turn):
         raise ValueError(f"{len(members)} experiments and {config.data.folds_in_turn} do not make {parts} parts.")
     train.limit_threads(config.threads)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / train.CONFIG_FILE).write_text(json.dumps(asdict(config), indent=1), encoding="utf-8")
+    train.open_run(config, out)
     weights: list[Path] = []
     for fold in config.data.folds_in_turn:
         for member in members:
-            folder = out / f"{member.name}_without_fold_{fold}"
-            folder.mkdir(exist_ok=True)
             held_out = replace(member, data=replace(member.data, test_folds=(fold,), validation_folds=()))
-            (folder / train.CONFIG_FILE).write_text(json.dumps(asdict(held_out), indent=1), encoding="utf-8")
-            data = load_training_data(held_out, manifest=manifest, root=root, cache=cache)
-            progress(f"{member.name} without fold {fold}: {data.split.training.size} photographs")
-            train.fit(held_out, data, out=folder, weights_dir=weights_dir, resume=resume, progress=progress)
-            weights.append(folder / BEST_FILE)
+            weights.append(
+                train.train_without(
+                    f"fold {fold}",
+                    held_out,
+                    manifest=manifest,
+                    root=root,
+                    out=out,
+                    weights_dir=weights_dir,
+                    cache=cache,
+                    resume=resume,
+                    progress=progress,
+                )
+            )
     data = load_training_data(config, manifest=manifest, root=root, cache=cache)
     return finish(weights, data, config, out=out)
 

@@ -17,7 +17,7 @@ from ml.classification import backbones
 from ml.classification.calibration import Abstention, Calibration, fit_abstention, fit_calibration, softmax
 from ml.classification.config import TrainingConfig
 from ml.classification.data import CLASSES, labels_of
-from ml.classification.finetune import CHECKPOINT_FILE, fine_tune, predict_logits
+from ml.classification.finetune import BEST_FILE, CHECKPOINT_FILE, fine_tune, predict_logits
 from ml.classification.training_data import TrainingData, headline, load_training_data, training_probabilities
 from ml.evaluation import predictions
 from ml.evaluation.classification import Scored, coverage_curve, macro_area, report
@@ -62,11 +62,41 @@ def train(
         The metrics, as in the run folder's ``metrics.json``.
     """
     limit_threads(config.threads)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / CONFIG_FILE).write_text(json.dumps(asdict(config), indent=1), encoding="utf-8")
+    open_run(config, out)
     data = load_training_data(config, manifest=manifest, root=root, cache=cache, generated=generated)
     network = fit(config, data, out=out, weights_dir=weights_dir, initial=initial, resume=resume, progress=progress)
     return finish(network, data, config, out=out)
+
+
+def train_without(
+    left_out: str,
+    config: TrainingConfig,
+    *,
+    manifest: Path,
+    root: Path,
+    out: Path,
+    weights_dir: Path,
+    cache: Path | None,
+    resume: bool,
+    progress: Callable[[str], None],
+) -> Path:
+    """Train a network that is to be measured on what its experiment leaves out; arguments as of :func:`train`.
+
+    ``left_out`` names the run folder below ``out`` and is told to ``progress``; what it means, the split of ``config``
+    says. Returns the weights, which are not calibrated.
+    """
+    folder = out / f"{config.name}_without_{left_out.replace(' ', '_')}"
+    open_run(config, folder)
+    data = load_training_data(config, manifest=manifest, root=root, cache=cache)
+    progress(f"{config.name} without {left_out}: {data.split.training.size} photographs")
+    fit(config, data, out=folder, weights_dir=weights_dir, resume=resume, progress=progress)
+    return folder / BEST_FILE
+
+
+def open_run(config: TrainingConfig, out: Path) -> None:
+    """Make a run folder that says what it is the run of."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / CONFIG_FILE).write_text(json.dumps(asdict(config), indent=1), encoding="utf-8")
 
 
 def fit(

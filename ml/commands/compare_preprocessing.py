@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ml import runtime
-from ml.commands import _common, _probe
+from ml.commands import _common, _experiment
 
 HELP = "measure what equalisation, local contrast, enlarging and generating do to a classifier"
 VARIANTS = ("none", "global", "clahe", "local_contrast", "superresolution", "generated")
@@ -15,7 +15,7 @@ VARIANTS = ("none", "global", "clahe", "local_contrast", "superresolution", "gen
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    _probe.add_experiment(parser)
+    _experiment.add_probe(parser)
     parser.add_argument("--variant", action="append", choices=VARIANTS, required=True, help="may be given again")
     parser.add_argument("--superresolution", type=Path, metavar="RUN", help="run folder of train-superresolution")
     parser.add_argument("--generated", type=Path, action="append", default=[], metavar="DIR", help="of oversample")
@@ -33,14 +33,14 @@ def run(args: argparse.Namespace) -> int:
     from ml.generation.superresolution import Enlarger
 
     try:
-        config = _probe.read_experiment(args)
+        config = _experiment.read_experiment(args)
         shares = {name: share for name, share in config.data.source_share.items() if name in (args.source or [name])}
         config = replace(config, data=replace(config.data, source_share=shares))
         inputs = probe.ProbeInputs(
             config=config,
             manifest=args.manifest,
             root=args.root,
-            weights_dir=_probe.weights_directory(args),
+            weights_dir=_experiment.weights_directory(args),
             cache=args.out,
             halve=args.halve,
             most=args.most,

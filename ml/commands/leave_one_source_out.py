@@ -5,14 +5,14 @@ import sys
 import tomllib
 
 from ml import runtime
-from ml.commands import _common, _probe
+from ml.commands import _common, _experiment
 
 HELP = "measure a linear probe on each source, trained with and without that source"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    _probe.add_experiment(parser)
+    _experiment.add_probe(parser)
     parser.add_argument("--variant", default="none", choices=("none", "global", "clahe", "local_contrast"))
 
 
@@ -26,10 +26,10 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         inputs = ProbeInputs(
-            config=_probe.read_experiment(args),
+            config=_experiment.read_experiment(args),
             manifest=args.manifest,
             root=args.root,
-            weights_dir=_probe.weights_directory(args),
+            weights_dir=_experiment.weights_directory(args),
             cache=args.out,
             most=args.most,
         )
@@ -37,12 +37,7 @@ def run(args: argparse.Namespace) -> int:
     except (OSError, TypeError, ValueError, tomllib.TOMLDecodeError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    for source, row in result["per_source"].items():
-        seen, unseen = row["seen"], row["unseen"]
-        sys.stderr.write(
-            f"{source} (n = {row['n']}): seen {seen['macro_auc']} {seen['ci95']}, "
-            f"unseen {unseen['macro_auc']} {unseen['ci95']}\n"
-        )
+    _experiment.tell_sources(result["per_source"])
     given_away = result["source_predictability"]
     sys.stderr.write(f"source of a normal eye: {given_away['balanced_accuracy']} (chance {given_away['chance']})\n")
     _common.write_json(result, args.json)

@@ -6,25 +6,19 @@ import tomllib
 from pathlib import Path
 
 from ml import runtime
-from ml.commands import _common
+from ml.commands import _common, _experiment
 
 HELP = "train a classifier without each source in turn, and measure it on that source"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.set_defaults(seed=None)
-    parser.add_argument("--config", type=Path, required=True, help="experiment, a file of ml/configs")
-    parser.add_argument("--manifest", type=Path, required=True, help="CSV of labelled photographs with folds")
-    parser.add_argument("--root", type=Path, required=True, help="directory the manifest's files are relative to")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="run folders; those there are continued")
+    _experiment.add_experiment(parser, out="run folders; those there are continued")
     parser.add_argument(
         "--seen", type=Path, required=True, metavar="CSV", help="predictions by networks that know the sources"
     )
     parser.add_argument("--read-at", type=int, metavar="SIDE", help="read at this size (default: that of the training)")
-    parser.add_argument("--weights", type=Path, help="directory of pretrained weights (default: ROOT/../weights)")
     parser.add_argument("--cache", type=Path, help="keeps the crops between runs (default: OUT/cache)")
-    parser.add_argument("--threads", type=int, metavar="N", help="processor cores to use")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,18 +36,13 @@ def run(args: argparse.Namespace) -> int:
             manifest=args.manifest,
             root=args.root,
             out=args.out,
-            weights_dir=args.weights or args.root.parent / "weights",
+            weights_dir=_experiment.weights_directory(args),
             cache=args.cache or args.out / "cache",
             progress=_common.say,
         )
     except (OSError, TypeError, ValueError, tomllib.TOMLDecodeError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    for source, row in result.items():
-        seen, unseen = row["seen"], row["unseen"]
-        sys.stderr.write(
-            f"{source} (n = {row['n']}): seen {seen['macro_auc']} {seen['ci95']}, "
-            f"unseen {unseen['macro_auc']} {unseen['ci95']}\n"
-        )
+    _experiment.tell_sources(result)
     _common.write_json({"per_source": result}, args.json)
     return 0

@@ -1,9 +1,8 @@
 """What a fine-tuned classifier knows of a source it never saw, beside what it knows of it when it has."""
 
-import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from ml.classification import train
 from ml.classification.calibration import softmax
 from ml.classification.config import TrainingConfig
 from ml.classification.data import labels_of, load_crops, read_manifest
-from ml.classification.finetune import BEST_FILE, predict_logits
-from ml.classification.training_data import load_training_data
+from ml.classification.finetune import predict_logits
 from ml.evaluation import predictions
 from ml.evaluation.left_out_source import compare
 from ml.imaging.enhance import Equalisation
@@ -73,12 +71,17 @@ def fine_tune_without_each_source(
         others = {name: share for name, share in shares.items() if name != source}
         split = replace(config.data, source_share=others, test_folds=(), validation_folds=())
         without = replace(config, data=split)
-        folder = out / f"{config.name}_without_{source}"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / train.CONFIG_FILE).write_text(json.dumps(asdict(without), indent=1), encoding="utf-8")
-        data = load_training_data(without, manifest=manifest, root=root, cache=cache)
-        progress(f"{config.name} without {source}: {data.split.training.size} photographs")
-        train.fit(without, data, out=folder, weights_dir=weights_dir, resume=True, progress=progress)
+        weights = train.train_without(
+            source,
+            without,
+            manifest=manifest,
+            root=root,
+            out=out,
+            weights_dir=weights_dir,
+            cache=cache,
+            resume=True,
+            progress=progress,
+        )
         reading = replace(without, network=replace(without.network, side=side))
         crops, _ = load_crops(
             rows, root, side=side, equalisation=Equalisation(config.network.equalisation), cache=cache
@@ -88,7 +91,7 @@ def fine_tune_without_each_source(
             **compare(
                 labels_of(rows),
                 known.probabilities[[rows_of[row.key] for row in rows]],
-                _read(reading, folder / BEST_FILE, crops),
+                _read(reading, weights, crops),
                 np.asarray([row.group for row in rows]),
                 draws=draws,
             ),

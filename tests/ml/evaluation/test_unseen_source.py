@@ -66,6 +66,13 @@ def measure(manifest: Path, **options: Any) -> dict[str, Any]:
     )
 
 
+def command(manifest: Path, config: TrainingConfig, *words: str, seen: Path) -> int:
+    root, file = manifest.parent, manifest.parent / "tiny.toml"
+    file.write_text(tomli_w.dumps({key: value for key, value in asdict(config).items() if value is not None}))
+    places = ["--manifest", str(manifest), "--root", str(root), "--out", str(root / "runs"), "--seen", str(seen)]
+    return main(["unseen-source", "--config", str(file), *places, *words])
+
+
 def test_no_photograph_of_the_source_teaches_and_all_of_them_measure(
     two_sources: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,18 +114,11 @@ def test_photograph_without_a_prediction_is_refused(two_sources: Path) -> None:
         measure(two_sources, seen=known(two_sources, leave_out=2))
 
 
-def test_command_repeats_the_figures_of_finished_runs(
-    two_sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command_repeats_the_figures_of_finished_runs(two_sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
     seen = known(two_sources)
     expected = measure(two_sources, seen=seen, draws=1000)
-    table = {key: value for key, value in asdict(config_of(A=0.5, B=0.5)).items() if value is not None}
-    (tmp_path / "tiny.toml").write_text(tomli_w.dumps(table))
-    words = ["--manifest", str(two_sources), "--root", str(tmp_path), "--out", str(tmp_path / "runs")]
 
-    status = main(
-        ["unseen-source", "--config", str(tmp_path / "tiny.toml"), "--seen", str(seen), *words, "--json", "-"]
-    )
+    status = command(two_sources, config_of(A=0.5, B=0.5), "--json", "-", seen=seen)
 
     told = capsys.readouterr()
     assert status == 0
@@ -126,14 +126,8 @@ def test_command_repeats_the_figures_of_finished_runs(
     assert "epoch" not in told.err
 
 
-def test_command_refuses_one_source_with_a_sentence(
-    two_sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    table = {key: value for key, value in asdict(config_of(A=1.0)).items() if value is not None}
-    (tmp_path / "tiny.toml").write_text(tomli_w.dumps(table))
-    words = ["--manifest", str(two_sources), "--root", str(tmp_path), "--out", str(tmp_path / "runs")]
-
-    status = main(["unseen-source", "--config", str(tmp_path / "tiny.toml"), "--seen", str(known(two_sources)), *words])
+def test_command_refuses_one_source_with_a_sentence(two_sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = command(two_sources, config_of(A=1.0), seen=known(two_sources))
 
     assert status == 2
     assert "two sources" in capsys.readouterr().err
