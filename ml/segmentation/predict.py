@@ -111,8 +111,8 @@ def _pad(images: Tensor, *, multiple: int) -> Tensor:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is faster than float32 on ``device``.
 
-    A processor needs matrix tiles for that. One that has the vector instructions for bfloat16 but no tiles spends a
-    quarter more time in it (0.56-0.60 against 0.43-0.48 s of processor time for a photograph, four pairs, one core).
+    A processor needs matrix tiles for that. One that has the vector instructions for bfloat16 but no tiles spends 1.3
+    to 1.5 times as long in it (the card of the bundle has the figures).
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
