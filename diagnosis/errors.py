@@ -23,6 +23,7 @@ class DiagnosisError(Exception):
     status = 400
     message: "StrOrPromise" = _("The request cannot be carried out.")
     field: str | None = None
+    retry_after: int | None = None
 
     def __init__(
         self,
@@ -37,7 +38,7 @@ class DiagnosisError(Exception):
         self.code = code or self.code
         self.status = status or self.status
         self.field = field or self.field
-        self.retry_after = retry_after
+        self.retry_after = retry_after or self.retry_after
         super().__init__(self.code)
 
 
@@ -143,7 +144,29 @@ class StorageFullError(DiagnosisError):
 
     code = "storage_full"
     status = 507
+    retry_after = 60
     message = _("The server has no space left for photographs. Nothing was stored. Tell your administrator.")
+
+
+class StorageUnavailableError(DiagnosisError):
+    """The media storage cannot be used: read-only, broken, not mounted, or not this database's."""
+
+    code = "storage_unavailable"
+    status = 503
+    retry_after = 30
+    message = _("The photographs' storage cannot be used at the moment. Nothing was stored. Try again in a minute.")
+
+
+class OutcomeUnknownError(DiagnosisError):
+    """The database was told to commit, and its answer was lost."""
+
+    code = "outcome_unknown"
+    status = 503
+    retry_after = 5
+    message = _(
+        "The connection to the database broke before it confirmed, so this may have been carried out. "
+        "Send it again unchanged, over the REST API with the same Idempotency-Key, to learn the outcome."
+    )
 
 
 class QueueFullError(DiagnosisError):

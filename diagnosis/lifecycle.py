@@ -30,7 +30,7 @@ class ReportStatus(models.TextChoices):
 
 
 SOURCES: dict[Status, frozenset[Status]] = {
-    # A job goes back to QUEUED only from RUNNING, when the disk was full.
+    # A job goes back to QUEUED only from RUNNING, when the machine was at fault or the time was up.
     Status.QUEUED: frozenset({Status.RUNNING}),
     Status.RUNNING: frozenset({Status.QUEUED, Status.RUNNING}),
     Status.SUCCEEDED: frozenset({Status.RUNNING}),

@@ -6,7 +6,6 @@ import uuid
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import InterfaceError, OperationalError
-from kombu.exceptions import KombuError
 
 from diagnosis import inference, logs
 from diagnosis.errors import ModelUnavailableError
@@ -41,7 +40,7 @@ def _run(diagnosis_id: uuid.UUID) -> None:
         stored = execution.execute(diagnosis)
     except SoftTimeLimitExceeded:
         logger.warning("Diagnosis %s stopped at its time limit", diagnosis_id)
-        execution.fail(diagnosis, code="time_limit")
+        execution.use_up_attempt(diagnosis, code="time_limit")
     except (OperationalError, InterfaceError):
         # The database went away: nothing can be written now. The lease runs out, the sweeper rings.
         logger.warning("Diagnosis %s: the database is away, the job will be taken up again", diagnosis_id)
@@ -60,15 +59,10 @@ def ring(diagnosis_id: uuid.UUID) -> bool:
     """
     try:
         run_diagnosis.apply_async(args=[str(diagnosis_id)], retry=False)
-    except _queue_errors() as error:
+    except Exception as error:  # noqa: BLE001 - broker clients raise what they like, and the job is stored
         logger.warning("Diagnosis %s: the queue cannot be reached (%s)", diagnosis_id, type(error).__name__)
         return False
     return True
-
-
-def _queue_errors() -> tuple[type[BaseException], ...]:
-    connection = run_diagnosis.app.connection_for_write()
-    return (KombuError, OSError, TimeoutError, *connection.connection_errors, *connection.channel_errors)
 
 
 def ring_stranded() -> int:

@@ -1,6 +1,9 @@
 """The Celery task around a diagnosis: what it leaves behind when things go wrong."""
 
+import uuid
+
 import pytest
+import sqlalchemy.exc
 from celery.exceptions import SoftTimeLimitExceeded
 
 from diagnosis import inference, tasks
@@ -36,15 +39,43 @@ def test_a_job_waits_on_while_the_models_are_not_loaded(monkeypatch, error):
 
 
 @pytest.mark.usefixtures("models_loaded")
-@pytest.mark.parametrize(("error", "code"), [(SoftTimeLimitExceeded(), "time_limit"), (ValueError("x"), "internal")])
-def test_an_analysis_that_does_not_end_well_fails_with_its_code(monkeypatch, error, code):
+def test_an_analysis_with_a_defect_fails_as_internal(monkeypatch):
     diagnosis = factories.DiagnosisFactory()
-    monkeypatch.setattr(execution, "execute", raising(error))
+    monkeypatch.setattr(execution, "execute", raising(ValueError("x")))
 
     tasks.run_diagnosis(str(diagnosis.pk))
 
     diagnosis.refresh_from_db()
-    assert (diagnosis.status, diagnosis.error_code) == (Status.FAILED, code)
+    assert (diagnosis.status, diagnosis.error_code) == (Status.FAILED, "internal")
+
+
+@pytest.mark.usefixtures("models_loaded")
+def test_the_time_limit_is_one_of_three_attempts(monkeypatch):
+    diagnosis = factories.DiagnosisFactory()
+    monkeypatch.setattr(execution, "execute", raising(SoftTimeLimitExceeded()))
+    states = []
+
+    for _attempt in range(3):
+        tasks.run_diagnosis(str(diagnosis.pk))
+        diagnosis.refresh_from_db()
+        states.append((diagnosis.status, diagnosis.attempt, diagnosis.error_code))
+
+    assert states == [(Status.QUEUED, 1, ""), (Status.QUEUED, 2, ""), (Status.FAILED, 3, "time_limit")]
+
+
+class MessageNackedError(Exception):
+    """As ``amqp.exceptions.MessageNacked``: no kind of error that a broker client declares."""
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionRefusedError(), sqlalchemy.exc.DatabaseError("", {}, Exception()), MessageNackedError()]
+)
+def test_ringing_survives_whatever_a_broker_client_raises(monkeypatch, caplog, error):
+    monkeypatch.setattr(tasks.run_diagnosis, "apply_async", raising(error))
+
+    assert tasks.ring(uuid.uuid4()) is False
+
+    assert type(error).__name__ in caplog.text
 
 
 @pytest.mark.usefixtures("models_loaded")

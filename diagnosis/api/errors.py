@@ -174,7 +174,8 @@ def _of_many_fields(_exc: SuspiciousOperation) -> Problem:
 @problem_of.register(InterfaceError)
 def _of_absent_database(exc: Exception) -> Problem:
     logger.error("The database cannot be used: %s", type(exc).__name__)
-    detail = _("The database cannot be reached. Nothing was stored. Try again in a moment.")
+    # No word on what was stored: where that is known or in doubt, the service has said so itself.
+    detail = _("The database cannot be reached. Send the same request again in a moment.")
     return Problem(status=503, code="database_unavailable", detail=detail)
 
 

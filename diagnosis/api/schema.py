@@ -17,7 +17,10 @@ COMMON = {
     403: ("The role or the token's scopes do not include this.", "permission_denied"),
     429: ("Too many requests; `Retry-After` says how long to wait.", "throttled"),
     500: ("An unexpected error.", "internal"),
-    503: ("The database or a model cannot be used; try again after `Retry-After`.", "database_unavailable"),
+    503: (
+        "Database, storage or a model cannot be used, or its answer was lost; send it again after `Retry-After`.",
+        "database_unavailable",
+    ),
 }
 KNOWN = {
     400: ("A field, filter or the body is wrong; `errors` points at it.", "validation_error"),

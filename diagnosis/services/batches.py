@@ -16,6 +16,7 @@ from diagnosis.errors import (
     IdempotencyInProgressError,
     IdempotencyKeyReusedError,
     InvalidInputError,
+    OutcomeUnknownError,
 )
 from diagnosis.models import Batch, BatchItem, IdempotencyKey, Patient, Role, User
 from diagnosis.services import intake
@@ -70,7 +71,9 @@ def submit(items: list[Item], *, acting_user: User, mode: str, idempotency_key: 
 
     Raises:
         NotAllowedError: The role does not include it.
-        StorageFullError, QueueFullError, ModelUnavailableError: Nothing can be taken now; nothing was stored.
+        StorageFullError, StorageUnavailableError, QueueFullError, ModelUnavailableError: Nothing can be taken
+            now; nothing was stored.
+        OutcomeUnknownError: The database's answer about one of them was lost; the same key goes on there.
         IdempotencyKeyReusedError, IdempotencyInProgressError: The key is taken.
     """
     access.require(acting_user, Capability.WRITE_DIAGNOSES)
@@ -125,9 +128,9 @@ def _digest(items: list[Item], mode: str) -> str:
 
 def _take(batch: Batch, index: int, item: Item, *, acting_user: User) -> None:
     try:
-        submission = _submit_one(batch, index, item, acting_user=acting_user)
-    except IdempotencyInProgressError:
-        # The request that died had just begun this one.
+        submission = _submit_and_learn(batch, index, item, acting_user=acting_user)
+    except (IdempotencyInProgressError, OutcomeUnknownError):
+        # The request that died had just begun this one, or nobody can say yet what became of it.
         raise
     except DiagnosisError as error:
         outcome: dict[str, Any] = {"diagnosis": None, "error": _problem(error)}
@@ -136,6 +139,14 @@ def _take(batch: Batch, index: int, item: Item, *, acting_user: User) -> None:
     BatchItem.objects.update_or_create(batch=batch, index=index, defaults=outcome)
     # The reservation stays fresh while there is progress.
     IdempotencyKey.objects.filter(batch=batch).update(reserved_at=timezone.now())
+
+
+def _submit_and_learn(batch: Batch, index: int, item: Item, *, acting_user: User) -> intake.Submission:
+    try:
+        return _submit_one(batch, index, item, acting_user=acting_user)
+    except OutcomeUnknownError:
+        # The item's own key tells what became of it.
+        return _submit_one(batch, index, item, acting_user=acting_user)
 
 
 def _submit_one(batch: Batch, index: int, item: Item, *, acting_user: User) -> intake.Submission:

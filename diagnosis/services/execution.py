@@ -7,11 +7,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
-from django.db.models import Case, DateTimeField, Expression, ExpressionWrapper, F, Q, When
-from django.db.models.functions import Coalesce, Now
+from django.db.models import Case, DateTimeField, Expression, ExpressionWrapper, F, Q, Value, When
+from django.db.models.functions import Coalesce, Least, Now
 from django.utils import timezone
 from django.utils.translation import gettext_noop
 
@@ -28,12 +29,14 @@ logger = logging.getLogger(__name__)
 STEP_FRACTIONS = {"checking": 0.1, "segmenting": 0.25, "classifying": 0.55, "explaining": 0.75, "saving": 0.9}
 # Seconds before a waiting job is rung again, by how often it was rung before.
 RING_PAUSES = (5, 10, 20, 40, 60)
+# No further than the last pause: a column that counted on for weeks would overflow.
+_RUNG_ONCE_MORE = Least(F("ring_count") + 1, Value(len(RING_PAUSES)))
 FAILURE_SENTENCES = {
     "worker_lost": gettext_noop("The analysis was interrupted three times. Run it again, or tell your administrator."),
     "processing_crashed": gettext_noop(
         "The photograph made the analysis crash three times. Export it again and retry."
     ),
-    "time_limit": gettext_noop("The analysis took too long and was stopped. Run it again."),
+    "time_limit": gettext_noop("The analysis took too long three times. Run it again, or tell your administrator."),
     "media_missing": gettext_noop("The stored photograph is missing or was changed. Tell your administrator."),
     "internal": gettext_noop("An unexpected error occurred. Run it again; quote the diagnosis id if it happens again."),
 }
@@ -137,7 +140,8 @@ def complete(diagnosis: Diagnosis, findings: Findings) -> bool:
     """Store a result, if this attempt still holds the job.
 
     Needs RUNNING under the same attempt. Leaves SUCCEEDED, or changes nothing if the lease was
-    lost; then the pictures just written are deleted again.
+    lost; then the pictures just written are deleted again. When the database does not answer, they
+    stay where they are.
 
     Args:
         diagnosis: As ``claim`` returned it.
@@ -152,10 +156,12 @@ def complete(diagnosis: Diagnosis, findings: Findings) -> bool:
     directory = storage.attempt_directory(diagnosis.pk, diagnosis.attempt)
     try:
         artifacts = _write_pictures(directory, findings)
-        won = _store_result(diagnosis, findings, artifacts)
     except BaseException:
         storage.remove(directory)
         raise
+    # From here on only an answer of the database may cost a picture: an error is none, for the row
+    # may name it in spite of it. What nobody names in the end is the janitor's.
+    won = _store_result(diagnosis, findings, artifacts)
     if not won:
         storage.remove(directory)
         logger.info("Diagnosis %s: attempt %d lost its lease, result dropped", diagnosis.pk, diagnosis.attempt)
@@ -236,18 +242,33 @@ def _end_as_failed(rows: DiagnosisQuerySet, diagnosis: Diagnosis, *, code: str, 
 def put_back(diagnosis: Diagnosis) -> bool:
     """Return a job to the queue without burning an attempt: the fault was the machine's.
 
-    Needs RUNNING under the same attempt. Leaves QUEUED; the sweeper rings it again.
+    Needs RUNNING under the same attempt. Leaves QUEUED; the sweeper rings it again, after pauses
+    that grow each time. Returns whether this attempt still held it.
+    """
+    return _requeue(diagnosis, attempt=F("attempt") - 1)
+
+
+def use_up_attempt(diagnosis: Diagnosis, *, code: str) -> bool:
+    """Return a job to the queue with this attempt counted; the last attempt fails it with ``code``.
+
+    Needs RUNNING under the same attempt. Leaves QUEUED, or FAILED after the last attempt.
     Returns whether this attempt still held it.
     """
+    if diagnosis.attempt >= settings.MAX_ATTEMPTS:
+        return fail(diagnosis, code=code)
+    return _requeue(diagnosis)
+
+
+def _requeue(diagnosis: Diagnosis, **changes: Any) -> bool:
     return bool(
         _held(diagnosis).move_to(
             Status.QUEUED,
-            attempt=F("attempt") - 1,
             lease_expires_at=None,
             progress_step="",
             progress_fraction=0,
-            rung_at=timezone.now(),
-            ring_count=len(RING_PAUSES) - 1,
+            # The sweeper counts its rings, so the pause of a job that comes back again and again grows.
+            rung_at=Now(),
+            **changes,
         )
     )
 
@@ -281,7 +302,7 @@ def sweep() -> list[uuid.UUID]:
     ).order_by("created_at")
     ids = []
     for diagnosis_id in stranded.values_list("pk", flat=True)[:500]:
-        rung = stranded.filter(pk=diagnosis_id).order_by().update(rung_at=Now(), ring_count=F("ring_count") + 1)
+        rung = stranded.filter(pk=diagnosis_id).order_by().update(rung_at=Now(), ring_count=_RUNG_ONCE_MORE)
         if rung:
             ids.append(diagnosis_id)
     return ids

@@ -3,15 +3,16 @@
 import hashlib
 import json
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import Error, IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from diagnosis import access, audit, inference, storage, tasks
+from diagnosis import access, audit, commits, inference, storage, tasks
 from diagnosis.access import Capability
 from diagnosis.errors import (
     DiagnosisError,
@@ -99,7 +100,9 @@ def submit(
         DicomMismatchError: A DICOM file names another patient (by MRN) or the other eye.
         ImageOfAnotherPatientError, ImageOfOtherEyeError: The picture is stored elsewhere.
         IdempotencyKeyReusedError, IdempotencyInProgressError: The key is taken.
-        StorageFullError, QueueFullError, ModelUnavailableError: Nothing was stored; try later.
+        StorageFullError, StorageUnavailableError, QueueFullError, ModelUnavailableError: Nothing was
+            stored; try later.
+        OutcomeUnknownError: It may be stored; the same key tells.
     """
     access.require(acting_user, Capability.WRITE_DIAGNOSES)
     if allow_duplicate:
@@ -179,8 +182,10 @@ def _submit_once(upload: Upload, request: _Request, *, key: str) -> Submission:
     try:
         diagnosis = _accept(upload, request, reservation=reservation)
     except BaseException:
-        # Nothing was accepted, so the key is free again for a corrected request.
-        IdempotencyKey.objects.filter(pk=reservation.pk, diagnosis=None).delete()
+        # If nothing was accepted, the key is free again for a corrected request. The row knows, also
+        # after a lost COMMIT: while that one is under way, the delete waits for it.
+        with suppress(Error):
+            IdempotencyKey.objects.filter(pk=reservation.pk, diagnosis=None).delete()
         raise
     return Submission(diagnosis=diagnosis)
 
@@ -222,14 +227,13 @@ def _accept(upload: Upload, request: _Request, *, reservation: IdempotencyKey | 
         return _queue(request, image=image, reservation=reservation)
     except IntegrityError as error:
         # Another request stored the same picture in the meantime: answer as if it had been there.
+        # The database has said no, so the file is nobody's. After any other failure it stays: the
+        # row may be there in spite of it, and what belongs to none is the janitor's.
         storage.remove(image.path)
         twin = _stored_twin(photograph, request)
         if twin is None:
             raise DiagnosisError(code="conflict", status=409) from error
         return _queue(request, image=twin, reservation=reservation)
-    except BaseException:
-        storage.remove(image.path)
-        raise
 
 
 def check_capacity() -> None:
@@ -294,7 +298,7 @@ def _new_image(photograph: AcceptedPhotograph, request: _Request) -> FundusImage
 
 
 def _queue(request: _Request, *, image: FundusImage, reservation: IdempotencyKey | None) -> Diagnosis:
-    with transaction.atomic():
+    with commits.atomic():
         if image._state.adding:
             image.save(force_insert=True)
         diagnosis = Diagnosis.objects.create(
@@ -316,7 +320,7 @@ def _queue(request: _Request, *, image: FundusImage, reservation: IdempotencyKey
             mode=request.mode,
             duplicate_allowed=request.allow_duplicate,
         )
-        transaction.on_commit(lambda: tasks.ring(diagnosis.pk))
+        transaction.on_commit(lambda: tasks.ring(diagnosis.pk), robust=True)
     return diagnosis
 
 
@@ -329,7 +333,7 @@ def cancel(diagnosis: Diagnosis, *, acting_user: User) -> Diagnosis:
         StateConflictError: It is already in a final state.
     """
     _require_visible(diagnosis, acting_user)
-    with transaction.atomic():
+    with commits.atomic():
         if not Diagnosis.objects.filter(pk=diagnosis.pk).move_to(Status.CANCELLED):
             raise StateConflictError
         audit.record("diagnosis.cancelled", acting_user=acting_user, subject=diagnosis)
@@ -349,7 +353,7 @@ def rerun(diagnosis: Diagnosis, *, acting_user: User) -> Diagnosis:
     if not diagnosis.is_finished:
         raise StateConflictError(_("The diagnosis has not finished. Cancel it first, or wait."))
     check_capacity()
-    with transaction.atomic():
+    with commits.atomic():
         again = Diagnosis.objects.create(
             clinic_id=diagnosis.clinic_id,
             patient_id=diagnosis.patient_id,
@@ -361,7 +365,7 @@ def rerun(diagnosis: Diagnosis, *, acting_user: User) -> Diagnosis:
             rung_at=timezone.now(),
         )
         audit.record("diagnosis.rerun", acting_user=acting_user, subject=again, rerun_of=str(diagnosis.pk))
-        transaction.on_commit(lambda: tasks.ring(again.pk))
+        transaction.on_commit(lambda: tasks.ring(again.pk), robust=True)
     return again
 
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
 from diagnosis.api import parsers
-from diagnosis.errors import StorageFullError
+from diagnosis.errors import OutcomeUnknownError, StorageFullError
 from diagnosis.models import AuditEvent, Batch, BatchItem, Diagnosis, FundusImage, IdempotencyKey, Role
 from diagnosis.services import intake
 from tests import factories
@@ -195,3 +195,18 @@ def test_without_room_nothing_is_begun(ehr, patient, monkeypatch):
 
     assert_problem(send(ehr, mrn=patient.mrn, laterality="R"), StorageFullError.status, StorageFullError.code)
     assert not Batch.objects.exists()
+
+
+def test_an_item_whose_outcome_is_unknown_is_asked_for_again_by_its_key(ehr, patient, monkeypatch):
+    submit = intake.submit
+
+    def in_doubt(*args, **kwargs):
+        monkeypatch.setattr(intake, "submit", submit)
+        submit(*args, **kwargs)
+        raise OutcomeUnknownError
+
+    monkeypatch.setattr(intake, "submit", in_doubt)
+
+    answer = send(ehr, mrn=patient.mrn, laterality="R", image=photographs(1))
+
+    assert answer.json()["progress"]["accepted"] == Diagnosis.objects.count() == 1

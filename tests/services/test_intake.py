@@ -71,6 +71,22 @@ def test_submit_survives_a_broker_that_cannot_be_reached(
     assert Diagnosis.objects.get(pk=diagnosis.pk).status == Status.QUEUED
 
 
+def test_an_error_after_the_commit_does_not_undo_what_was_accepted(
+    technician, patient, monkeypatch, django_capture_on_commit_callbacks
+):
+    from diagnosis import tasks
+
+    def broken(_diagnosis_id):
+        raise RuntimeError
+
+    monkeypatch.setattr(tasks, "ring", broken)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        diagnosis = submit(patient, technician).diagnosis
+
+    assert storage.read(diagnosis.image.path)
+
+
 @pytest.mark.parametrize(("data", "code"), [(b"", "file_empty"), (b"x" * (25 * 1024 * 1024 + 1), "file_too_large")])
 def test_refused_bytes_leave_one_audit_row_and_nothing_else(technician, patient, settings, data, code):
     with pytest.raises(errors.RefusedImageError) as refusal:
@@ -89,7 +105,7 @@ def test_a_missing_file_has_its_own_code(technician, patient):
     assert (refusal.value.code, refusal.value.status) == ("file_missing", 400)
 
 
-def test_a_failed_transaction_leaves_no_file(technician, patient, settings, monkeypatch):
+def test_a_failed_transaction_leaves_no_row_and_its_file_to_the_janitor(technician, patient, settings, monkeypatch):
     from diagnosis import audit
 
     def broken(*_args, **_kwargs):
@@ -100,8 +116,8 @@ def test_a_failed_transaction_leaves_no_file(technician, patient, settings, monk
     with pytest.raises(RuntimeError):
         submit(patient, technician)
 
-    assert stored_files(settings) == []
     assert FundusImage.objects.count() == Diagnosis.objects.count() == 0
+    assert len(stored_files(settings)) == 1
 
 
 def test_the_same_picture_of_another_patient_is_refused(technician, patient):

@@ -72,7 +72,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def _database_away(request: HttpRequest) -> HttpResponse:
     title = _("The portal cannot reach its records at the moment")
-    detail = _("Nothing was changed. Try again in a few seconds.")
+    detail = _("Try again in a few seconds. If you were saving something, look first whether it is there already.")
     if _is_api(request):
         response = _problem(request, HTTPStatus.SERVICE_UNAVAILABLE, code="database_unavailable", detail=detail)
     else:
