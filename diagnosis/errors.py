@@ -59,7 +59,10 @@ class RefusedImageError(DiagnosisError):
         "file_missing": _("No photograph was sent. Choose a file and send it again."),
         "file_empty": _("The file is empty. Export the photograph again and send the new file."),
         "file_too_large": _("The file is larger than 25 MB. Send a smaller export of the photograph."),
-        "file_type_unsupported": _("The file is not a JPEG, PNG or DICOM picture. Export the photograph as JPEG."),
+        "file_type_unsupported": _(
+            "The file is not a JPEG, PNG or DICOM photograph, or is compressed in a way that is not supported. "
+            "Export the photograph as JPEG."
+        ),
         "file_type_mismatch": _("Name, declared type and content of the file disagree. Export the photograph again."),
         "image_truncated": _("The file ends before the picture does. Send the complete file."),
         "image_undecodable": _("The picture cannot be decoded. Export the photograph again."),
@@ -67,7 +70,9 @@ class RefusedImageError(DiagnosisError):
         "image_too_small": _("The picture is smaller than 64 pixels a side. Send the original photograph."),
         "image_aspect": _("The picture is more than four times as long as wide. Send the whole photograph."),
         "image_animated": _("The file holds more than one picture. Send one photograph per file."),
-        "image_colour_mode": _("The picture's colour mode is not supported. Export it as RGB or grey JPEG."),
+        "image_colour_mode": _(
+            "What the file says of its colours or grey values is not supported. Export it as RGB or grey JPEG in sRGB."
+        ),
         "image_bit_depth": _("The picture does not have 8 bits per colour. Export it with 8 bits."),
     }
 

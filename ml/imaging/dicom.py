@@ -2,14 +2,14 @@
 
 import io
 import warnings
+import zlib
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from ml.contracts import DicomAttributes
 from ml.errors import UnreadableImageError
-from ml.imaging import headers
+from ml.imaging import dicom_pixels, headers
 from ml.imaging import io as photograph_io
 
 # SOP classes of PS3.4 annex B that hold a plain photograph of an eye. Secondary capture is what
@@ -24,17 +24,12 @@ ACCEPTED_SOP_CLASSES = frozenset(
 # Modalities of an eye camera: ophthalmic photography, external camera, other.
 ACCEPTED_MODALITIES = frozenset({"OP", "XC", "OT", ""})
 
-_UNCOMPRESSED = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1"})
-_RUN_LENGTH = "1.2.840.10008.1.2.5"
-_JPEG = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
-_JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
-# Deflated syntaxes are left out: they inflate before any limit can be checked.
-_ACCEPTED_SYNTAXES = _UNCOMPRESSED | _JPEG | _JPEG_2000 | {_RUN_LENGTH}
-
-_GREY = "MONOCHROME2"
-_COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 _TRANSFER_SYNTAX_TAG = b"\x02\x00\x10\x00UI"
+_GROUP_LENGTH_TAG = b"\x02\x00\x00\x00UL\x04\x00"
 _META_BYTES = 4096
+# The largest photograph's pixels and room for the rest of the header.
+_MAX_UNPACKED_BYTES = 3 * photograph_io.MAX_PIXELS + 5_000_000
+_CHUNK_BYTES = 1 << 20
 _MAX_TEXT = 64
 
 
@@ -45,7 +40,7 @@ def decode_dicom(data: bytes) -> tuple[Image.Image, DicomAttributes]:
         data: The file, with preamble.
 
     Returns:
-        RGB picture, and the attributes that tie it to a patient and an eye.
+        sRGB picture, and the attributes that tie it to a patient and an eye.
 
     Raises:
         UnreadableImageError: ``file_type_unsupported`` for another kind of object or compression,
@@ -54,17 +49,38 @@ def decode_dicom(data: bytes) -> tuple[Image.Image, DicomAttributes]:
             ``image_undecodable`` for everything else, including text burned into the picture.
     """
     syntax = _transfer_syntax(data)
-    if syntax not in _ACCEPTED_SYNTAXES:
+    if syntax not in dicom_pixels.ACCEPTED_SYNTAXES:
         raise UnreadableImageError("This DICOM compression is not supported.", code="file_type_unsupported")
+    if syntax == dicom_pixels.DEFLATED:
+        _check_deflated(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = _read(data)
             _check_kind(dataset)
-            _check_pixel_description(dataset)
-            return _picture(dataset, syntax), _attributes(dataset)
+            dicom_pixels.check_pixel_description(dataset)
+            return dicom_pixels.displayed(dataset, syntax), _attributes(dataset)
     except photograph_io.DECODER_ERRORS as error:
         raise headers.undecodable() from error
+
+
+def _check_deflated(data: bytes) -> None:
+    """Refuse a deflated file that grows beyond any photograph; pydicom unpacks it whole on opening."""
+    start = photograph_io.DICOM_PREAMBLE_BYTES + 4
+    if data[start : start + 8] != _GROUP_LENGTH_TAG:
+        raise headers.undecodable()
+    behind_meta = start + 12 + int.from_bytes(data[start + 8 : start + 12], "little")
+    unpacker, packed, size = zlib.decompressobj(-zlib.MAX_WBITS), data[behind_meta:], 0
+    try:
+        while packed and not unpacker.eof:
+            size += len(unpacker.decompress(packed, _CHUNK_BYTES))
+            packed = unpacker.unconsumed_tail
+            if size > _MAX_UNPACKED_BYTES:
+                raise UnreadableImageError("The file is larger than a photograph.", code="file_too_large")
+    except zlib.error as error:
+        raise headers.undecodable() from error
+    if not unpacker.eof:
+        raise headers.truncated()
 
 
 def _transfer_syntax(data: bytes) -> str:
@@ -84,77 +100,20 @@ def _read(data: bytes) -> Any:
     return pydicom.dcmread(io.BytesIO(data))
 
 
-def _text(dataset: Any, keyword: str) -> str:
-    value = dataset.get(keyword)
-    return "" if value is None else str(value).strip("\0 ")[:_MAX_TEXT]
-
-
 def _check_kind(dataset: Any) -> None:
-    if _text(dataset, "SOPClassUID") not in ACCEPTED_SOP_CLASSES:
+    if dicom_pixels.text(dataset, "SOPClassUID") not in ACCEPTED_SOP_CLASSES:
         raise UnreadableImageError("The DICOM file is not a photograph of an eye.", code="file_type_unsupported")
-    if _text(dataset, "Modality").upper() not in ACCEPTED_MODALITIES:
+    if dicom_pixels.text(dataset, "Modality").upper() not in ACCEPTED_MODALITIES:
         raise UnreadableImageError("The DICOM file is not a photograph of an eye.", code="file_type_unsupported")
-    if _text(dataset, "BurnedInAnnotation").upper() == "YES":
+    if dicom_pixels.text(dataset, "BurnedInAnnotation").upper() == "YES":
         raise UnreadableImageError(
             "The photograph has text burned into it. Please export it without annotations.", code="image_undecodable"
         )
 
 
-def _check_pixel_description(dataset: Any) -> None:
-    if "PixelData" not in dataset:
-        raise UnreadableImageError("The DICOM file holds no photograph.", code="image_undecodable")
-    if int(_text(dataset, "NumberOfFrames") or 1) != 1:
-        raise UnreadableImageError("The DICOM file holds more than one picture.", code="image_animated")
-    photometric = _text(dataset, "PhotometricInterpretation")
-    channels = 1 if photometric == _GREY else 3
-    if channels == 3 and photometric not in _COLOUR:
-        raise UnreadableImageError("The photograph must be in RGB or grey.", code="image_colour_mode")
-    if int(dataset.SamplesPerPixel) != channels:
-        raise headers.undecodable()
-    photograph_io.check_header(
-        headers.PictureHeader(
-            width=int(dataset.Columns),
-            height=int(dataset.Rows),
-            channels=channels,
-            bit_depth=int(dataset.BitsAllocated),
-        )
-    )
-
-
-def _picture(dataset: Any, syntax: str) -> Image.Image:
-    claimed = (int(dataset.Columns), int(dataset.Rows))
-    if syntax in _UNCOMPRESSED and len(dataset.PixelData) < claimed[0] * claimed[1] * int(dataset.SamplesPerPixel):
-        # The only layout with fewer bytes (4:2:2 without compression) is not used by eye cameras.
-        raise headers.truncated()
-    if syntax in _UNCOMPRESSED or syntax == _RUN_LENGTH:
-        from pydicom.pixels import pixel_array
-
-        return Image.fromarray(np.asarray(pixel_array(dataset), dtype=np.uint8)).convert("RGB")
-    picture = _encapsulated_picture(dataset, syntax)
-    if picture.size != claimed:
-        raise headers.undecodable()
-    return picture
-
-
-def _encapsulated_picture(dataset: Any, syntax: str) -> Image.Image:
-    from pydicom.encaps import generate_frames
-
-    frame = next(iter(generate_frames(dataset.PixelData, number_of_frames=1)))
-    if syntax in _JPEG:
-        # Some writers pad the frame to an even length.
-        return photograph_io.decode_jpeg(frame)
-    picture = Image.open(io.BytesIO(frame), formats=("JPEG2000",))
-    if picture.mode not in {"L", "RGB"}:
-        raise UnreadableImageError("The photograph must be in 8-bit RGB or grey.", code="image_colour_mode")
-    photograph_io.check_header(
-        headers.PictureHeader(width=picture.width, height=picture.height, channels=len(picture.mode), bit_depth=8)
-    )
-    return picture.convert("RGB")
-
-
 def _attributes(dataset: Any) -> DicomAttributes:
-    laterality = (_text(dataset, "ImageLaterality") or _text(dataset, "Laterality")).upper()
+    laterality = (dicom_pixels.text(dataset, "ImageLaterality") or dicom_pixels.text(dataset, "Laterality")).upper()
     return DicomAttributes(
         laterality=laterality if laterality in {"R", "L"} else None,
-        patient_id=_text(dataset, "PatientID") or None,
+        patient_id=dicom_pixels.text(dataset, "PatientID")[:_MAX_TEXT] or None,
     )

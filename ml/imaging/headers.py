@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ml.errors import UnreadableImageError
+from ml.imaging.colour import ColourChunks
 
 JPEG_MAGIC = b"\xff\xd8\xff"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -24,6 +25,15 @@ _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _PNG_HEADER = struct.Struct(">IIBBBBB")
 _PNG_COLOUR_TYPES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PNG_PALETTE = 3
+_PNG_MEANING = frozenset({b"acTL", b"cICP", b"sRGB", b"gAMA", b"cHRM"})
+# gAMA and cHRM count in hundred-thousandths.
+_PNG_UNIT = 100_000
+_PNG_GAMMA_BYTES = 4
+_PNG_CHROMATICITIES = struct.Struct(">8I")
+
+# The segment by which libjpeg lets a writer say whether three channels are luminance and chroma (1) or RGB (0).
+_APP_SEGMENTS = range(0xE0, 0xF0)
+_ADOBE_SEGMENT = 0xEE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +98,46 @@ def read_png_header(data: bytes) -> PictureHeader:
 
 
 def _png_frames(data: bytes) -> int:
-    # The animation chunk must come before the first IDAT.
-    position = data.find(b"acTL", len(PNG_MAGIC), max(data.find(b"IDAT"), 0))
-    return int.from_bytes(data[position + 4 : position + 8], "big") if position >= 0 else 1
+    animation = _chunks_before_pixels(data).get(b"acTL")
+    return 1 if animation is None else int.from_bytes(animation[:4], "big")
+
+
+def _chunks_before_pixels(data: bytes) -> dict[bytes, bytes]:
+    """Return the first chunk of each kind that says what the pixels mean; after the first IDAT none counts."""
+    found: dict[bytes, bytes] = {}
+    for kind, start, end in _png_chunks(data):
+        if kind == b"IDAT":
+            break
+        if kind in _PNG_MEANING and kind not in found:
+            found[kind] = data[start:end]
+    return found
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (name, start, end) of each whole chunk's content up to IEND; stop where the bytes do."""
+    position, kind = len(PNG_MAGIC), b""
+    while kind != b"IEND" and position + 12 <= len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        kind = data[position + 4 : position + 8]
+        end = position + 8 + length
+        if end + 4 > len(data):
+            return
+        yield kind, position + 8, end
+        position = end + 4
+
+
+def read_png_colours(data: bytes) -> ColourChunks:
+    """Read what a PNG file says of its colours, but for an embedded profile, which must be unpacked first."""
+    found = _chunks_before_pixels(data)
+    gamma, points = found.get(b"gAMA", b""), found.get(b"cHRM", b"")
+    exponent = int.from_bytes(gamma, "big") if len(gamma) == _PNG_GAMMA_BYTES else 0
+    has_points = len(points) == _PNG_CHROMATICITIES.size
+    return ColourChunks(
+        coding=found.get(b"cICP"),
+        is_srgb=b"sRGB" in found,
+        gamma=_PNG_UNIT / exponent if exponent else None,
+        chromaticities=tuple(x / _PNG_UNIT for x in _PNG_CHROMATICITIES.unpack(points)) if has_points else None,
+    )
 
 
 def check_png_chunks(data: bytes) -> None:
@@ -104,19 +151,13 @@ def check_png_chunks(data: bytes) -> None:
     Raises:
         UnreadableImageError: The file ends before IEND (``image_truncated``) or a checksum differs.
     """
-    position = len(PNG_MAGIC)
-    kind = b""
-    while kind != b"IEND":
-        if position + 12 > len(data):
-            raise truncated()
-        length = int.from_bytes(data[position : position + 4], "big")
-        kind = data[position + 4 : position + 8]
-        end = position + 8 + length
-        if end + 4 > len(data):
-            raise truncated()
-        if zlib.crc32(data[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+    last = b""
+    for kind, start, end in _png_chunks(data):
+        last = kind
+        if zlib.crc32(data[start - 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
             raise undecodable()
-        position = end + 4
+    if last != b"IEND":
+        raise truncated()
 
 
 def read_jpeg_header(data: bytes) -> PictureHeader:
@@ -162,6 +203,41 @@ def check_jpeg_scans(data: bytes) -> None:
         frames += marker in _START_OF_FRAME
         if scans > MAX_JPEG_SCANS or frames > 1:
             raise undecodable()
+    raise truncated()
+
+
+def declares_rgb(data: bytes, *, otherwise: bool) -> bool:
+    """Tell whether the three channels of a JPEG inside another format are RGB, not luminance and chroma.
+
+    The order is that of pydicom and of DICOM's toolkits: names of the channels, Adobe's segment, JFIF, then the
+    format around it.
+
+    Args:
+        data: The JPEG file.
+        otherwise: What the format around it says.
+    """
+    is_jfif, transform = False, None
+    for marker, start, end in _jpeg_segments(data):
+        if marker in _START_OF_FRAME:
+            names = data[start + 6 : end : 3]
+            if names in {b"RGB", b"rgb"}:
+                return True
+            break
+        is_jfif |= marker == _APP_SEGMENTS[0] and data[start:end].startswith(b"JFIF")
+        if marker == _ADOBE_SEGMENT and data[start:end].startswith(b"Adobe") and end - start >= 12:
+            transform = data[start + 11]
+    return otherwise if not is_jfif and not transform else False
+
+
+def with_declared_channels(data: bytes, *, is_rgb: bool) -> bytes:
+    """Return a JPEG file whose only word on its colours is whether its channels are RGB; metadata is gone."""
+    adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + bytes([not is_rgb])
+    kept = [data[:2], adobe]
+    for marker, start, end in _jpeg_segments(data):
+        if marker == _START_OF_SCAN:
+            return b"".join([*kept, data[start - 4 :]])
+        if marker not in _APP_SEGMENTS:
+            kept.append(data[start - 4 : end])
     raise truncated()
 
 

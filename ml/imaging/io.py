@@ -7,14 +7,16 @@ import struct
 import time
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ml.contracts import DicomAttributes, FundusImage, SourceFormat
 from ml.errors import UnreadableImageError
-from ml.imaging import headers
+from ml.imaging import colour, headers
 from ml.imaging.bands import to_array
 
 MAX_FILE_BYTES = 25_000_000
@@ -72,7 +74,8 @@ def read_photograph(data: bytes, *, declared_type: str | None = None, file_name:
     """Decode an upload once and for all.
 
     The picture is checked from the outside in (size, content, name, header, completeness), decoded,
-    turned upright, laid on black as 8-bit RGB and re-encoded as JPEG without metadata. Whatever
+    turned upright, brought to sRGB by what the file says of its colours (``ml.imaging.colour``,
+    ``ml.imaging.dicom_pixels``), laid on black with 8 bits a channel and re-encoded as JPEG without metadata. Whatever
     else was in the file (metadata, trailing bytes, scripts) is not in the copy.
 
     Args:
@@ -161,20 +164,51 @@ def check_header(header: headers.PictureHeader) -> None:
 
 
 def decode_jpeg(data: bytes) -> Image.Image:
-    """Decode a JPEG file to an upright RGB picture; see :func:`read_photograph` for the errors."""
+    """Decode a JPEG file to an upright sRGB picture; see :func:`read_photograph` for the errors."""
+    header = _checked_jpeg(data)
+    return _decode_with_pillow(data, SourceFormat.JPEG, header, _shown_jpeg)
+
+
+def decode_jpeg_channels(data: bytes, *, is_rgb: bool) -> Image.Image:
+    """Decode a JPEG inside another format, whose word on colours and orientation counts, not the JPEG's own.
+
+    Args:
+        data: The JPEG file.
+        is_rgb: Whether the format says that three channels are RGB, not luminance and chroma.
+
+    Returns:
+        Grey (L) or RGB picture; see :func:`read_photograph` for the errors.
+    """
+    header = _checked_jpeg(data)
+    plain = headers.with_declared_channels(data, is_rgb=headers.declares_rgb(data, otherwise=is_rgb))
+    return _decode_with_pillow(plain, SourceFormat.JPEG, header, lambda picture: picture)
+
+
+def _checked_jpeg(data: bytes) -> headers.PictureHeader:
     header = headers.read_jpeg_header(data)
     check_header(header)
     if header.channels not in {1, 3}:
         raise UnreadableImageError("The photograph must be in RGB or grey, not CMYK.", code="image_colour_mode")
     headers.check_jpeg_scans(data)
-    return _decode_with_pillow(data, SourceFormat.JPEG, header)
+    return header
+
+
+def _shown_jpeg(picture: Image.Image) -> Image.Image:
+    profile = picture.info.get("icc_profile") or _readable(lambda: colour.profile_of_exif(picture.getexif()))
+    return colour.to_srgb(_upright(picture), profile)
 
 
 def _decode_png(data: bytes) -> Image.Image:
     header = headers.read_png_header(data)
     check_header(header)
     headers.check_png_chunks(data)
-    return _decode_with_pillow(data, SourceFormat.PNG, header)
+    chunks = headers.read_png_colours(data)
+
+    def shown(picture: Image.Image) -> Image.Image:
+        profile = colour.profile_of_png(chunks, picture.info.get("icc_profile"))
+        return to_rgb(_upright(picture), profile)
+
+    return _decode_with_pillow(data, SourceFormat.PNG, header, shown)
 
 
 def _decode(data: bytes, source_format: SourceFormat) -> tuple[Image.Image, DicomAttributes | None]:
@@ -188,7 +222,12 @@ def _decode(data: bytes, source_format: SourceFormat) -> tuple[Image.Image, Dico
     return dicom.decode_dicom(data)
 
 
-def _decode_with_pillow(data: bytes, source_format: SourceFormat, header: headers.PictureHeader) -> Image.Image:
+def _decode_with_pillow(
+    data: bytes,
+    source_format: SourceFormat,
+    header: headers.PictureHeader,
+    shown: Callable[[Image.Image], Image.Image],
+) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -196,29 +235,34 @@ def _decode_with_pillow(data: bytes, source_format: SourceFormat, header: header
             if picture.size != (header.width, header.height):
                 raise headers.undecodable()
             picture.load()
-            return to_rgb(_upright(picture))
+            return shown(picture)
     except DECODER_ERRORS as error:
         raise (headers.truncated() if "truncated" in str(error) else headers.undecodable()) from error
 
 
-def _upright(picture: Image.Image) -> Image.Image:
+def _readable(read: Callable[[], Any]) -> Any:
+    """Return what ``read`` finds in metadata: damaged metadata is no reason to refuse an intact photograph."""
     try:
-        orientation = picture.getexif().get(_ORIENTATION_TAG)
+        return read()
     except DECODER_ERRORS:
-        # Damaged metadata is no reason to refuse an intact photograph.
-        return picture
+        return None
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    orientation = _readable(lambda: picture.getexif().get(_ORIENTATION_TAG))
     operation = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return picture.transpose(operation) if operation is not None else picture
 
 
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """Convert a decoded picture to RGB; transparent parts become black."""
+def to_rgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert a decoded picture to sRGB; transparent parts become black."""
     has_alpha = picture.mode in {"LA", "PA", "RGBA"} or "transparency" in picture.info
+    opaque = picture.convert("L" if picture.mode in {"1", "L", "LA"} else "RGB")
     if not has_alpha:
-        return picture.convert("RGB")
-    rgba = picture.convert("RGBA")
-    black = Image.new("RGB", rgba.size)
-    black.paste(rgba, mask=rgba.getchannel("A"))
+        return colour.to_srgb(opaque, profile)
+    alpha = picture.convert("RGBA").getchannel("A")
+    black = Image.new("RGB", picture.size)
+    black.paste(colour.to_srgb(opaque, profile), mask=alpha)
     return black
 
 
