@@ -182,6 +182,14 @@ class QueueFullError(DiagnosisError):
     message = _("Too many photographs are waiting. Nothing was stored. Try again in a minute.")
 
 
+class BusyError(DiagnosisError):
+    """More photographs arrive than can be looked at; nothing is known of this one."""
+
+    code = "busy"
+    status = 503
+    message = _("The portal is taking in as many photographs as it can. Nothing was stored. Send it again in a moment.")
+
+
 class ModelUnavailableError(DiagnosisError):
     """A model's files are missing or do not match their hashes."""
 

@@ -6,7 +6,10 @@ bundle manifests. Workers load the pipeline once per child process.
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,13 +17,20 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.conf import settings
 
-from diagnosis.errors import ModelUnavailableError, RefusedImageError
+from diagnosis.errors import BusyError, ModelUnavailableError, RefusedImageError
 from diagnosis.models import Mode
 
 if TYPE_CHECKING:
     from ml.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
+
+# How long an upload waits for a place among the decoding processes, and when to send it again after it found none.
+PLACE_SECONDS = 2.0
+BUSY_RETRY_SECONDS = 3
+# An upload holds a thread of the web process while it is looked at; the other half stays free for everybody else.
+_uploads = threading.BoundedSemaphore(max(1, settings.WEB_THREADS // 2))
+_patient_until: ContextVar[float] = ContextVar("patient_until", default=0.0)
 
 # Part of the keys under which answers are kept: raise one when ml answers differently.
 ALIGNMENT_VERSION = 1
@@ -123,6 +133,28 @@ class AnalysisRefusedError(Exception):
         self.message = message
 
 
+def start_decoding() -> None:
+    """Start the server that the decoding processes are forked from, so that the first upload finds it warm."""
+    from ml.errors import BusyError as NoPlaceError
+    from ml.imaging import intake
+
+    try:
+        intake.pool.start()
+    except NoPlaceError:
+        # It was logged; each upload tries again.
+        return
+
+
+@contextmanager
+def patient(*, seconds: float) -> Iterator[None]:
+    """Within this block uploads wait for their turn, all of them together up to so many seconds."""
+    token = _patient_until.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _patient_until.reset(token)
+
+
 def accept_photograph(data: bytes, *, declared_type: str | None, file_name: str | None) -> AcceptedPhotograph:
     """Decode an upload in a child process with CPU and memory limits.
 
@@ -133,14 +165,25 @@ def accept_photograph(data: bytes, *, declared_type: str | None, file_name: str 
 
     Raises:
         RefusedImageError: The bytes are not a picture that is accepted; its code says why.
+        BusyError: There was no place to look at it; nothing is known of it.
     """
+    from ml.errors import BusyError as NoPlaceError
     from ml.errors import MLError
     from ml.imaging import intake
 
+    patience = max(0.0, _patient_until.get() - time.monotonic())
+    if not _uploads.acquire(timeout=patience):
+        raise BusyError(retry_after=BUSY_RETRY_SECONDS)
     try:
-        inspected = intake.inspect_isolated(data, declared_type=declared_type, file_name=file_name)
+        inspected = intake.inspect_isolated(
+            data, declared_type=declared_type, file_name=file_name, place_s=max(PLACE_SECONDS, patience)
+        )
+    except NoPlaceError as error:
+        raise BusyError(retry_after=BUSY_RETRY_SECONDS) from error
     except MLError as error:
         raise RefusedImageError(error.code) from error
+    finally:
+        _uploads.release()
     return AcceptedPhotograph(
         jpeg=inspected.jpeg,
         sha256=inspected.sha256,

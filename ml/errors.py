@@ -23,6 +23,15 @@ class UnreadableImageError(MLError):
     default_code = "image_undecodable"
 
 
+class BusyError(MLError):
+    """There is no free place to look at the file now; nothing is known of it."""
+
+    default_code = "busy"
+
+    def __init__(self, message: str = "Too many photographs are being taken in. Try again in a moment.") -> None:
+        super().__init__(message)
+
+
 class UngradableImageError(MLError):
     """The picture decodes but no field of view can be read from it."""
 

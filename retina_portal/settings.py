@@ -234,6 +234,12 @@ WEBHOOK_ALLOW_LOOPBACK = checked("WEBHOOK_ALLOW_LOOPBACK", lambda: env.bool("WEB
 SANDBOX = checked("SANDBOX", lambda: env.bool("SANDBOX", default=False))
 SANDBOX_DIR = RETINA_DATA_DIR / "sandbox"
 
+# --- Web server ---------------------------------------------------------------------------------
+# Threads of each web process. At most half of them take photographs in, a quarter holds answers back (?wait=).
+WEB_THREADS = checked("WEB_THREADS", lambda: env.int("WEB_THREADS", default=8))
+if WEB_THREADS < 4:
+    raise ImproperlyConfigured("WEB_THREADS must be at least 4.")
+
 # --- Uploads -----------------------------------------------------------------------------------
 MAX_UPLOAD_BYTES = 25 * 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_UPLOAD_BYTES + 1024 * 1024

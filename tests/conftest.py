@@ -30,6 +30,12 @@ def empty_cache() -> None:
     cache.clear()
 
 
+@pytest.fixture(autouse=True)
+def patient_uploads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other programs share the cores with the tests: an upload waits longer for its turn than in the portal."""
+    monkeypatch.setattr(inference, "PLACE_SECONDS", 20.0)
+
+
 @pytest.fixture
 def rung(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record the ids that the queue is told about, instead of sending them."""

@@ -18,7 +18,8 @@ COMMON = {
     429: ("Too many requests; `Retry-After` says how long to wait.", "throttled"),
     500: ("An unexpected error.", "internal"),
     503: (
-        "Database, storage or a model cannot be used, or its answer was lost; send it again after `Retry-After`.",
+        "The portal is busy, database, storage or a model cannot be used, or an answer was lost; "
+        "send it again after `Retry-After`.",
         "database_unavailable",
     ),
 }

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from diagnosis import access, audit
+from diagnosis import access, audit, inference
 from diagnosis.access import Capability
 from diagnosis.errors import (
     DiagnosisError,
@@ -21,6 +21,9 @@ from diagnosis.errors import (
 from diagnosis.models import Batch, BatchItem, IdempotencyKey, Patient, Role, User
 from diagnosis.services import intake
 from diagnosis.services.intake import Upload
+
+# How long the photographs of a batch wait for their turn, together: the client waits for one answer to all of them.
+PATIENCE_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +84,9 @@ def submit(items: list[Item], *, acting_user: User, mode: str, idempotency_key: 
     batch = _begin(items, acting_user=acting_user, mode=mode, key=idempotency_key)
     if batch.taken_at is not None:
         return BatchSubmission(batch=batch, is_repeated=True)
-    for index, item in enumerate(items):
-        _take(batch, index, item, acting_user=acting_user)
+    with inference.patient(seconds=PATIENCE_SECONDS):
+        for index, item in enumerate(items):
+            _take(batch, index, item, acting_user=acting_user)
     _finish(batch, acting_user=acting_user)
     return BatchSubmission(batch=batch)
 

@@ -8,15 +8,20 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
+from diagnosis import inference
 from diagnosis.api import parsers
 from diagnosis.errors import OutcomeUnknownError, StorageFullError
 from diagnosis.models import AuditEvent, Batch, BatchItem, Diagnosis, FundusImage, IdempotencyKey, Role
-from diagnosis.services import intake
+from diagnosis.services import batches, intake
+from ml.errors import BusyError
+from ml.imaging import intake as decoding
 from tests import factories
 from tests.api.client import assert_problem
 from tests.api.test_schema_api import validate
 
 pytestmark = pytest.mark.usefixtures("models_present", "accepted_photograph", "rung")
+# Before the fixture above replaces it.
+ACCEPT = inference.accept_photograph
 BATCHES = "/api/v1/batches/"
 COLOURS = [(150, 70, 30), (140, 60, 20), (130, 50, 25)]
 
@@ -133,6 +138,22 @@ def test_no_file_too_many_and_too_much(ehr, monkeypatch):
     monkeypatch.setattr(parsers.BatchUploadHandler, "limit", staticmethod(lambda: 1000))
     assert_problem(send(ehr), 413, "batch_too_large")
     assert not Batch.objects.exists()
+
+
+def test_photographs_of_a_batch_wait_for_their_turn(ehr, patient, monkeypatch):
+    waits = []
+
+    def inspect(_data, *, place_s, **_named):
+        waits.append(place_s)
+        raise BusyError
+
+    monkeypatch.setattr(inference, "accept_photograph", ACCEPT)
+    monkeypatch.setattr(decoding, "inspect_isolated", inspect)
+
+    answer = send(ehr, mrn=patient.mrn, laterality=["R", "L"])
+
+    assert [item["error"]["code"] for item in answer.json()["items"]] == ["busy", "busy"]
+    assert all(inference.PLACE_SECONDS < wait <= batches.PATIENCE_SECONDS for wait in waits)
 
 
 class TestIdempotency:

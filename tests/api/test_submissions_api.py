@@ -1,5 +1,6 @@
 """Sending photographs: what is taken, what is refused and how, and what a repeated key gets."""
 
+import contextlib
 import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from django.utils import timezone
 from diagnosis import inference
 from diagnosis.errors import ModelUnavailableError, StorageFullError
 from diagnosis.models import AuditEvent, Diagnosis, FundusImage, IdempotencyKey, Role
+from ml.errors import BusyError as MLBusyError
 from ml.imaging import intake as decoding
 from ml.imaging import io as decoder
 from tests import corpus, factories
@@ -44,7 +46,7 @@ ONE_OF_EACH = {case.code: case for case in corpus.refused()}
 def decoded_here(monkeypatch):
     """Decode in this process: the same decoder without the second that a child takes."""
 
-    def inspect(data, *, declared_type=None, file_name=None):
+    def inspect(data, *, declared_type=None, file_name=None, **_limits):
         decoder.read_photograph(data, declared_type=declared_type, file_name=file_name)
         raise AssertionError("the corpus says that this file is refused")
 
@@ -227,6 +229,32 @@ class TestUnavailable:
 
         assert_problem(answer, 503, "queue_full")
         assert answer["Retry-After"] == "60"
+
+    def test_no_place_to_look_at_it_is_busy_and_says_nothing_of_the_photograph(
+        self, ehr, patient, monkeypatch, settings
+    ):
+        def no_place(*_args, **_named):
+            raise MLBusyError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(decoding, "inspect_isolated", no_place)
+            refused = ehr.submit(patient, headers={"Idempotency-Key": "k"})
+        taken = ehr.submit(patient, corpus.jpeg(corpus.fundus(64)), headers={"Idempotency-Key": "k"})
+
+        assert_problem(refused, 503, "busy")
+        assert int(refused["Retry-After"]) > 0
+        assert not AuditEvent.objects.filter(action="image.refused").exists()
+        # The key is free again, also for another file.
+        assert taken.status_code == 202
+
+    def test_more_uploads_than_half_of_the_threads_are_busy_at_once(self, ehr, patient, settings):
+        with contextlib.ExitStack() as others:
+            for _ in range(settings.WEB_THREADS // 2):
+                assert inference._uploads.acquire(blocking=False)
+                others.callback(inference._uploads.release)
+            assert_problem(ehr.submit(patient), 503, "busy")
+
+        assert ehr.submit(patient).status_code == 202
 
     def test_models_that_do_not_match(self, ehr, patient, monkeypatch):
         def swapped():

@@ -6,7 +6,7 @@ from django.test import Client
 from django.urls import reverse
 
 from diagnosis import inference
-from diagnosis.errors import QueueFullError, RefusedImageError
+from diagnosis.errors import BusyError, QueueFullError, RefusedImageError
 from diagnosis.models import AuditEvent, Clinic, Diagnosis, FundusImage, Patient
 from diagnosis.services import intake
 from tests import corpus
@@ -135,6 +135,25 @@ def test_a_full_queue_is_said_in_words_and_when_to_retry(
     assert answer.status_code == 503
     assert answer["Retry-After"] == "60"
     assert "Try again in a minute." in answer.content.decode()
+
+
+def test_a_busy_portal_says_so_and_keeps_the_form(
+    signed_in: Client, patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_args: object, **_named: object) -> None:
+        raise BusyError(retry_after=3)
+
+    monkeypatch.setattr(inference, "accept_photograph", busy)
+
+    page = send(signed_in, patient, laterality="L", device="Camera 7")
+    fragment = send(signed_in, patient, headers=HTMX)
+
+    assert (page.status_code, page["Retry-After"]) == (503, "3")
+    assert "taking in as many photographs as it can" in page.content.decode()
+    assert 'value="Camera 7"' in page.content.decode()
+    assert (fragment.status_code, fragment["Retry-After"]) == (503, "3")
+    assert "taking in as many photographs as it can" in fragment.content.decode()
+    assert not Diagnosis.objects.exists()
 
 
 def test_a_photograph_of_another_patient_is_refused_and_a_technician_cannot_override(

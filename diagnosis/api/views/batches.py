@@ -63,6 +63,7 @@ class BatchListView(ApiView):
                     413: ["batch_too_large"],
                     422: ["idempotency_key_reused"],
                     503: [
+                        "busy",
                         "queue_full",
                         "storage_unavailable",
                         "model_unavailable",

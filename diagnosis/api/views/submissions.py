@@ -52,7 +52,14 @@ _RESPONSES: dict[Any, Any] = {
                 "dicom_laterality_mismatch",
                 "idempotency_key_reused",
             ],
-            503: ["queue_full", "storage_unavailable", "model_unavailable", "database_unavailable", "outcome_unknown"],
+            503: [
+                "busy",
+                "queue_full",
+                "storage_unavailable",
+                "model_unavailable",
+                "database_unavailable",
+                "outcome_unknown",
+            ],
         },
     ),
 }

@@ -185,7 +185,9 @@ def _web(host: str, port: int) -> list[Service]:
     command += ["--bind", address, "--workers", str(_number("WEB_CONCURRENCY", 2)), "--worker-class", "gthread"]
     command += ["--threads", "4", "--timeout", "60", "--graceful-timeout", "15", "--max-requests", "5000"]
     command += ["--max-requests-jitter", "500", "--log-level", "warning"]
-    return [Service(name="web", command=command)]
+    # All web processes together decode on as many cores as there are: under this name they share the places.
+    env = {"RETINA_DECODERS": f"retina-{secrets.token_hex(8)}"}
+    return [Service(name="web", command=command, env=env)]
 
 
 def _workers(concurrency: int, *, sweep: list[str]) -> list[Service]:
