@@ -45,9 +45,11 @@ class PatientFilterSet(django_filters.FilterSet):
     """Find patients."""
 
     search = django_filters.CharFilter(
-        method="with_words", max_length=200, label=_("Words of name or MRN; all must occur.")
+        method="with_words", max_length=200, label=_("Words of name or MRN, with or without accents; all must occur.")
     )
-    mrn = django_filters.CharFilter(method="with_mrn", max_length=64, label=_("The MRN, whatever its case or width."))
+    mrn = django_filters.CharFilter(
+        method="with_mrn", max_length=64, label=_("The MRN, whatever its case, width, hyphens and digits.")
+    )
 
     class Meta:
         model = Patient

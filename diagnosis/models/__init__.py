@@ -6,7 +6,7 @@ from diagnosis.models.clinics import Clinic
 from diagnosis.models.diagnoses import Diagnosis, DiseaseClass, Mode, Outcome
 from diagnosis.models.images import FundusImage, Laterality
 from diagnosis.models.operations import IdempotencyKey, WorkerHeartbeat
-from diagnosis.models.patients import Patient, Sex, folded
+from diagnosis.models.patients import Patient, Sex
 from diagnosis.models.reviews import BlindGrade, Escalation, GradeChangedError, Review, ReviewDraft, Verdict
 from diagnosis.models.users import ApiToken, Role, User
 from diagnosis.models.webhooks import (
@@ -52,5 +52,4 @@ __all__ = [
     "WebhookEcho",
     "WebhookEvent",
     "WorkerHeartbeat",
-    "folded",
 ]

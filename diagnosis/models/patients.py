@@ -1,21 +1,16 @@
 """Patients."""
 
-import unicodedata
 import uuid
 from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
+from diagnosis.keys import LONGEST_SEARCH_KEY, identity_key, patient_search_key, search_words
 from diagnosis.models.clinics import Clinic
 from diagnosis.models.scoping import ClinicScopedQuerySet
-
-
-def folded(text: str) -> str:
-    """Return ``text`` for comparison: width and case folded (NFKC), single spaces."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 class Sex(models.TextChoices):
@@ -31,15 +26,23 @@ class PatientQuerySet(ClinicScopedQuerySet["Patient"]):
     """Lookups of patients."""
 
     def search(self, text: str) -> Self:
-        """Patients whose name or MRN contains every word of ``text``."""
+        """Patients whose name or MRN contains every word of ``text``, however its letters are marked or written."""
         found = self
-        for word in folded(text).split():
-            found = found.filter(Q(search_key__contains=word))
+        for word in search_words(text):
+            found = found.filter(search_key__contains=word)
         return found
 
     def with_mrn(self, mrn: str) -> Self:
-        """The patient with this MRN, whatever its case or width."""
-        return self.filter(mrn_key=folded(mrn))
+        """The patient with this MRN, whatever its case, width, hyphens, digits and invisible characters.
+
+        More than one of a clinic only where older releases had taken two MRNs for different ones (``mrn_twin``).
+        """
+        return self.filter(mrn_key=identity_key(mrn))
+
+    def sharing_an_mrn(self) -> Self:
+        """Patients who have an MRN together with another one of their clinic."""
+        others = Patient.objects.filter(clinic=OuterRef("clinic"), mrn_key=OuterRef("mrn_key"))
+        return self.filter(Exists(others.exclude(pk=OuterRef("pk"))))
 
 
 class Patient(models.Model):
@@ -49,9 +52,12 @@ class Patient(models.Model):
     clinic = models.ForeignKey(Clinic, on_delete=models.PROTECT, related_name="patients")
     mrn = models.CharField(_("MRN"), max_length=64, help_text=_("Medical record number, as on the chart."))
     mrn_key = models.CharField(max_length=128, editable=False)
+    # Greater than 0 only for records from before an MRN's look counted: the second, third… with what is the same MRN.
+    # The database fills it in too, for a process of the release before while both run.
+    mrn_twin = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
     given_name = models.CharField(_("given name"), max_length=150)
     family_name = models.CharField(_("family name"), max_length=150)
-    search_key = models.CharField(max_length=800, editable=False)
+    search_key = models.CharField(max_length=LONGEST_SEARCH_KEY, editable=False)
     birth_date = models.DateField(_("birth date"), null=True, blank=True)
     sex = models.CharField(_("sex"), max_length=10, choices=Sex.choices, default=Sex.UNKNOWN)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -63,7 +69,7 @@ class Patient(models.Model):
     class Meta:
         ordering = ["search_key", "id"]
         constraints = [
-            models.UniqueConstraint(fields=["clinic", "mrn_key"], name="patient_mrn_unique_per_clinic"),
+            models.UniqueConstraint(fields=["clinic", "mrn_key", "mrn_twin"], name="patient_mrn_unique_per_clinic"),
             models.CheckConstraint(name="patient_sex_known", condition=Q(sex__in=Sex.values)),
             models.CheckConstraint(name="patient_mrn_not_empty", condition=~Q(mrn_key="")),
         ]
@@ -79,6 +85,12 @@ class Patient(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Keep the comparison keys in step with what they are made of."""
-        self.mrn_key = folded(self.mrn)
-        self.search_key = folded(f"{self.family_name} {self.given_name} {self.mrn}")
+        key = identity_key(self.mrn)
+        if key != self.mrn_key:
+            self.mrn_key, self.mrn_twin = key, 0
+        self.search_key = patient_search_key(self.family_name, self.given_name, mrn=self.mrn)
         super().save(*args, **kwargs)
+
+    def others_with_this_mrn(self) -> PatientQuerySet:
+        """Other records of the clinic with what is the same MRN: perhaps the same person."""
+        return Patient.objects.filter(clinic_id=self.clinic_id, mrn_key=identity_key(self.mrn)).exclude(pk=self.pk)

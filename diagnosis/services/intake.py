@@ -28,8 +28,9 @@ from diagnosis.errors import (
     StorageFullError,
 )
 from diagnosis.inference import AcceptedPhotograph
+from diagnosis.keys import identity_key
 from diagnosis.lifecycle import Status
-from diagnosis.models import Diagnosis, FundusImage, IdempotencyKey, Laterality, Mode, Patient, User, folded
+from diagnosis.models import Diagnosis, FundusImage, IdempotencyKey, Laterality, Mode, Patient, User
 
 # A reservation this old belongs to a request that died; its key may be taken over.
 RESERVATION_SECONDS = 120
@@ -253,7 +254,7 @@ def check_capacity() -> None:
 def _check_dicom(photograph: AcceptedPhotograph, request: _Request) -> None:
     found = photograph.dicom or {}
     named = found.get("patient_id")
-    if named and folded(named) != request.patient.mrn_key:
+    if named and identity_key(named) != request.patient.mrn_key:
         raise DicomMismatchError
     laterality = found.get("laterality")
     if laterality and laterality != request.laterality:

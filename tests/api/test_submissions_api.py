@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from diagnosis import inference
 from diagnosis.errors import ModelUnavailableError, StorageFullError
-from diagnosis.models import AuditEvent, Diagnosis, FundusImage, IdempotencyKey, Role
+from diagnosis.models import AuditEvent, Diagnosis, FundusImage, IdempotencyKey, Patient, Role
 from ml.errors import BusyError as MLBusyError
 from ml.imaging import intake as decoding
 from ml.imaging import io as decoder
@@ -379,6 +379,11 @@ class TestDicom:
 
         assert self.send(ehr, patient, PatientID=" MRN  17 ").status_code == 202
 
+    def test_of_the_same_mrn_with_another_hyphen_is_taken(self, ehr, clinic):
+        patient = factories.PatientFactory(clinic=clinic, mrn="MRN\u201117")
+
+        assert self.send(ehr, patient, PatientID="mrn-17").status_code == 202
+
     @pytest.mark.parametrize("value", [None, ""])
     def test_without_patient_id_is_taken(self, ehr, patient, value):
         assert self.send(ehr, patient, PatientID=value).status_code == 202
@@ -398,3 +403,17 @@ def test_a_mrn_of_two_clinics_is_ambiguous_for_a_platform_administrator(api_user
     document = assert_problem(administrator.submit(None, mrn=patient.mrn), 400, "validation_error")
 
     assert document["errors"][0]["pointer"] == "/mrn"
+
+
+def test_a_mrn_of_two_records_that_look_the_same_is_ambiguous_and_names_nobody(ehr, clinic):
+    first = factories.PatientFactory(clinic=clinic, mrn="A-1")
+    second = factories.PatientFactory(clinic=clinic, mrn="B-1")
+    Patient.objects.filter(pk=second.pk).update(mrn="A-1\u200b", mrn_key=first.mrn_key, mrn_twin=1)
+
+    document = assert_problem(ehr.submit(None, mrn="a-1"), 400, "validation_error")
+
+    assert [(error["pointer"], error["code"]) for error in document["errors"]] == [("/mrn", "ambiguous")]
+    assert {row["id"] for row in ehr.get("/api/v1/patients/", {"mrn": "A-1"}).json()["results"]} == {
+        str(first.pk),
+        str(second.pk),
+    }

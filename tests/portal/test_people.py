@@ -98,7 +98,7 @@ def test_register_a_patient(signed_in: Client, clinic: Clinic) -> None:
         ({"birth_date": "31.31.1980"}, "Enter a valid date."),
         ({"sex": "x"}, "Select a valid choice."),
         ({"given_name": "x" * 151}, "at most 150 characters"),
-        ({"mrn": "a\x01b"}, "Remove control characters."),
+        ({"mrn": "a\x01b"}, "it holds invisible or control characters"),
         ({"mrn": "\N{FULLWIDTH LATIN SMALL LETTER A}-9"}, "already registered in your clinic"),
     ],
 )
@@ -261,3 +261,19 @@ def test_no_page_waits_for_models_or_loads_them(
 
     assert answer.status_code == 200
     assert "The models cannot be used at present" in answer.content.decode()
+
+
+def test_records_that_share_an_mrn_warn_of_each_other_on_their_pages(signed_in: Client, clinic: Clinic) -> None:
+    first, second = PatientFactory(clinic=clinic, mrn="A-1"), PatientFactory(clinic=clinic, mrn="B-1")
+    Patient.objects.filter(pk=second.pk).update(mrn="A-1\u200b", mrn_key=first.mrn_key, mrn_twin=1)
+    unrelated = PatientFactory(clinic=clinic)
+
+    pages = {
+        patient: signed_in.get(reverse("portal:patient", args=[patient.pk])).content.decode()
+        for patient in (first, second, unrelated)
+    }
+
+    assert "Another record has the same MRN." in pages[first]
+    assert reverse("portal:patient", args=[second.pk]) in pages[first]
+    assert reverse("portal:patient", args=[first.pk]) in pages[second]
+    assert "Another record has the same MRN." not in pages[unrelated]

@@ -35,8 +35,10 @@ def test_register_puts_the_patient_into_the_users_clinic_and_audits_it(technicia
     assert "Ada" not in str(event.details)
 
 
-@pytest.mark.parametrize("twin", ["A-17", "a-17", "\uff21-17", "  A-17 "])
-def test_an_mrn_is_unique_in_a_clinic_whatever_its_case_or_width(technician, twin):
+@pytest.mark.parametrize(
+    "twin", ["A-17", "a-17", "\uff21-17", "  A-17 ", "A\u201117", "A\u221217", "\u0410-17", "A-\u0661\u0667"]
+)
+def test_an_mrn_is_unique_in_a_clinic_however_it_is_written(technician, twin):
     patients.register(acting_user=technician, **FIELDS)
 
     with pytest.raises(errors.DuplicateMrnError):
@@ -56,6 +58,9 @@ def test_another_clinic_may_use_the_same_mrn(technician):
     [
         ("mrn", ""),
         ("mrn", "x" * 65),
+        *[("mrn", text) for text in ("A-\u200b17", "\ufeffA-17", "A\u00ad-17", "A-17\x7f", "A-17\u2060", "A-\ufe0f17")],
+        *[("mrn", text) for text in ("A-17\ue000", "A-17\U000e0041", "A-17\u0378", "A-17\ufffd", "A\u3164", "\u2800")],
+        *[("family_name", text) for text in ("\u202eeman", "na\u00adme", "\ufeffname", "na\u2028me", "\u200d")],
         ("given_name", ""),
         ("family_name", "\x00"),
         ("family_name", "\ud800"),
@@ -112,3 +117,27 @@ def test_a_platform_administrator_names_the_clinic():
     assert patients.register(acting_user=admin, clinic=clinic, **FIELDS).clinic == clinic
     with pytest.raises(errors.InvalidInputError):
         patients.register(acting_user=admin, **FIELDS | {"mrn": "B-1"})
+
+
+@pytest.mark.parametrize("name", ["می\u200cخواهم", "क्\u200dष", "\u200fשלום\u200f", "\ue000\u845b\U000e0100"])  # noqa: RUF001
+def test_names_keep_the_marks_that_their_spelling_needs(technician, name):
+    patient = patients.register(acting_user=technician, **FIELDS | {"family_name": name})
+
+    assert Patient.objects.get(pk=patient.pk).family_name == name
+
+
+def test_records_that_share_an_mrn_can_be_corrected_until_the_number_is_free_again(technician):
+    first = patients.register(acting_user=technician, **FIELDS)
+    second = factories.PatientFactory(clinic=technician.clinic, mrn="B-1")
+    Patient.objects.filter(pk=second.pk).update(mrn="A\u200b-17", mrn_key=first.mrn_key, mrn_twin=1)
+    second.refresh_from_db()
+
+    patients.correct(second, acting_user=technician, family_name="Corrected", mrn="A\u200b-17")
+    patients.correct(first, acting_user=technician, mrn="C-1")
+    with pytest.raises(errors.DuplicateMrnError):
+        patients.register(acting_user=technician, **FIELDS)
+    patients.correct(second, acting_user=technician, mrn="D-1")
+    patients.register(acting_user=technician, **FIELDS)
+
+    assert not Patient.objects.sharing_an_mrn().exists()
+    assert Patient.objects.get(pk=second.pk).mrn_twin == 0

@@ -55,7 +55,7 @@ class PatientListView(ApiView):
         },
     )
     def post(self, request: Request) -> Response:
-        """Register a patient in your clinic. The MRN is unique in it, whatever its case or width."""
+        """Register a patient in your clinic. The MRN is unique in it, whatever its case, width, hyphens and digits."""
         fields = PatientRequestSerializer(data=request.data)
         fields.is_valid(raise_exception=True)
         patient = patients.register(acting_user=request.user, **fields.validated_data)

@@ -158,13 +158,13 @@ def named_patient(user: User, fields: dict[str, Any]) -> Patient:
 
     Raises:
         NotFoundError: Unknown, or another clinic's.
-        InvalidInputError: Several clinics have the MRN.
+        InvalidInputError: Several records have the MRN, and taking one of them could be the wrong person.
     """
     visible = Patient.objects.visible_to(user)
     if "patient" in fields:
         return found(visible.filter(pk=fields.pop("patient")))
     named = visible.with_mrn(fields.pop("mrn"))
     if len(named[:2]) > 1:
-        # Only a platform administrator sees more than one clinic.
-        raise InvalidInputError([("mrn", "ambiguous", _("Several clinics have this MRN. Send the id of the patient."))])
+        # Those of several clinics, for a platform administrator, or of one whose MRNs turned out to be the same.
+        raise InvalidInputError([("mrn", "ambiguous", _("Several records have this MRN. Send the id of the patient."))])
     return found(named)
