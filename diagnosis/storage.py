@@ -7,8 +7,10 @@ import os
 import shutil
 import tempfile
 import uuid
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage
@@ -16,6 +18,12 @@ from django.utils import timezone
 
 from diagnosis.errors import StorageFullError
 
+if TYPE_CHECKING:
+    from _typeshed import SupportsRead
+
+# A file under such a name is being written.
+TEMPORARY_PREFIX = ".writing-"
+COPY_BYTES = 1024 * 1024
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -72,7 +80,7 @@ def write_durably(relative: str, content: bytes) -> str:
     path = absolute(relative)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _replace(path, content)
+        _replace(path, [content])
     except OSError as error:
         if error.errno in _FULL:
             raise StorageFullError from error
@@ -80,11 +88,18 @@ def write_durably(relative: str, content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _replace(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+def copy_durably(relative: str, source: "SupportsRead[bytes]") -> None:
+    """Write a file of any size as ``write_durably`` does, from something that is read in parts."""
+    path = absolute(relative)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _replace(path, iter(lambda: source.read(COPY_BYTES), b""))
+
+
+def _replace(path: Path, parts: Iterable[bytes]) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY_PREFIX)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).rename(path)
@@ -92,11 +107,16 @@ def _replace(path: Path, content: bytes) -> None:
         with contextlib.suppress(FileNotFoundError):
             Path(temporary).unlink()
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Put the names in a directory on disk."""
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def read(relative: str) -> bytes:
@@ -132,6 +152,14 @@ def remove(relative: str) -> None:
     path.unlink(missing_ok=True)
 
 
+def files() -> Iterator[str]:
+    """Yield every file below the media root, relative to it, in no order."""
+    root = Path(settings.MEDIA_ROOT)
+    for directory, _folders, names in os.walk(root):
+        for name in names:
+            yield str((Path(directory) / name).relative_to(root))
+
+
 def has_room() -> bool:
     """Whether the media disk has the reserve that accepting an upload asks for."""
     root = Path(settings.MEDIA_ROOT)
@@ -144,7 +172,7 @@ def is_writable() -> bool:
     try:
         root = Path(settings.MEDIA_ROOT)
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=root, prefix=".writing-"):
+        with tempfile.NamedTemporaryFile(dir=root, prefix=TEMPORARY_PREFIX):
             return True
     except OSError:
         return False
