@@ -1,208 +1,239 @@
-"""What is done to a running portal, by the services it stands on."""
+"""What is done to a running portal.
+
+Each fault waits until a job runs, does its harm, mends what a service manager or an operator would mend, and returns
+the marks of the jobs that it met: those whose process, or whose services, it took away.
+"""
 
 import os
 import random
-import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
-import threading
 import time
-import uuid
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
+from contextlib import closing, suppress
+from dataclasses import dataclass
 
-import psycopg2
-from kombu import Connection
+from tests.soak import orders
+from tests.soak.portal import kill, parent_of, signal_group
+from tests.soak.stage import NotMetError, Stage
 
-from tests.flows.stack import POSTGRES, RABBITMQ
-from tests.support import REPOSITORY, free_port
+Met = set[int]
+EMBEDDED, REDIS, RABBITMQ = "embedded", "postgres-redis", "postgres-rabbitmq"
+ALL = (EMBEDDED, REDIS, RABBITMQ)
+ON_POSTGRES = (REDIS, RABBITMQ)
+# A start of all of the portal on a busy machine.
+START_S = 180
 
 
-class Soak:
-    """The processes of one run, and the faults that its services allow.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One kind of harm.
 
-    Args:
-        setup: ``embedded``, ``postgres-redis`` or ``postgres-rabbitmq``.
-        directory: Where its data goes.
-        workers: How many worker processes.
-        has_sweeper: False for the negative control.
+    Attributes:
+        name: For the report.
+        part: What it is done to; of one part, one fault at a time.
+        do: Does it and returns the marks of the jobs that it met.
+        setups: Where the part exists.
+        weight: How often it is dealt, relative to the others.
+        needs_mount: Whether the media must be a file system of their own.
     """
 
-    def __init__(self, setup: str, directory: Path, *, workers: int = 2, has_sweeper: bool = True) -> None:
-        self.setup = setup
-        self.directory = directory
-        self.worker_count = workers
-        self.has_sweeper = has_sweeper
-        self.env = os.environ | {
-            "DJANGO_SETTINGS_MODULE": "tests.soak.settings",
-            "RETINA_DATA_DIR": str(directory),
-            "DJANGO_SECRET_KEY": "k" * 60,
-            "LOG_LEVEL": "ERROR",
-        }
-        self.redis: subprocess.Popen[bytes] | None = None
-        self.redis_port = 0
-        self.children: dict[str, subprocess.Popen[bytes]] = {}
-        self.stopping = threading.Event()
-        self.counts: dict[str, int] = {}
-        self._prepare()
+    name: str
+    part: str
+    do: Callable[[Stage, random.Random], Met]
+    setups: tuple[str, ...] = ALL
+    weight: int = 4
+    needs_mount: bool = False
 
-    def _prepare(self) -> None:
-        if self.setup == "embedded":
-            return
-        name = f"retina_soak_{uuid.uuid4().hex[:8]}"
-        _on_postgres(f'CREATE DATABASE "{name}"')
-        self.env["DATABASE_URL"] = f"{POSTGRES.rpartition('/')[0]}/{name}"
-        if self.setup == "postgres-redis":
-            self.redis_port = free_port()
-            self._start_redis()
-            self.env["CELERY_BROKER_URL"] = f"redis://127.0.0.1:{self.redis_port}/0"
+
+# --- Web and sweeper --------------------------------------------------------------------------------
+def kill_web_around_write(stage: Stage, chooser: random.Random) -> Met:
+    """End a web worker just before or just after it has written a photograph, before its row is committed."""
+    stage.order(chooser.choice([orders.KILL_BEFORE_WRITE, orders.KILL_AFTER_WRITE]))
+    return set()
+
+
+def kill_web(stage: Stage, chooser: random.Random) -> Met:
+    """End a web worker, wherever it is."""
+    stage.running()
+    workers = stage.until(stage.portal.web_workers)
+    kill(chooser.choice(workers).pid)
+    return set()
+
+
+def reload_web(stage: Stage, _chooser: random.Random) -> Met:
+    """Have the web server replace its processes under load, as an upgrade does."""
+    stage.running()
+    os.kill(stage.until(stage.portal.web_master).pid, signal.SIGHUP)
+    time.sleep(1)
+    return set()
+
+
+def kill_sweeper(stage: Stage, _chooser: random.Random) -> Met:
+    """End the sweeper."""
+    stage.running()
+    kill(stage.until(stage.portal.sweeper).pid)
+    return set()
+
+
+# --- Workers ------------------------------------------------------------------------------------------
+def kill_busy_child(stage: Stage, _chooser: random.Random) -> Met:
+    """End the process that runs a job."""
+    pid, number = stage.busy_child()
+    return {number} if kill(pid) else set()
+
+
+def kill_idle_child(stage: Stage, chooser: random.Random) -> Met:
+    """End a worker's process that waits for a job."""
+
+    def idle() -> list[int]:
+        busy = stage.portal.busy()
+        return [child.pid for child in stage.portal.pool_children() if child.pid not in busy]
+
+    kill(chooser.choice(stage.until(idle)))
+    return set()
+
+
+def kill_worker(stage: Stage, _chooser: random.Random) -> Met:
+    """End a worker together with the process that runs its job."""
+    pid, number = stage.busy_child()
+    signal_group(os.getpgid(pid), signal.SIGKILL)
+    return {number}
+
+
+def freeze_worker(stage: Stage, chooser: random.Random) -> Met:
+    """Stop a worker until another has taken its job over, then let it go on: a zombie that wakes."""
+    pid, number = stage.busy_child()
+    group = os.getpgid(pid)
+    signal_group(group, signal.SIGSTOP)
+    try:
+        stage.until(lambda: stage.watch.running().get(number, 0) > 1, seconds=15)
+        # At once, while the other one works, or later, when it may have finished.
+        time.sleep(chooser.choice([0, 0, 1, 3]))
+    except NotMetError:
+        # All others may be busy; frozen past its lease it was all the same.
+        pass
+    finally:
+        signal_group(group, signal.SIGCONT)
+    return {number}
+
+
+def kill_supervisor(stage: Stage, _chooser: random.Random) -> Met:
+    """Kill -9 the portal's first process; the service manager starts it again."""
+    met = stage.running()
+    process, starts = stage.portal.process, stage.portal.starts
+    if process is None or not kill(process.pid):
+        return set()
+    stage.until(lambda: stage.portal.starts > starts, seconds=START_S)
+    stage.portal.wait_until_it_answers(START_S)
+    return met
+
+
+# --- Other code, other clocks ---------------------------------------------------------------------------
+def _second_host(stage: Stage, chooser: random.Random, **env: str) -> Met:
+    """Run workers and a sweeper beside the others until they have a job; end them politely or in the midst of it."""
+    command = [sys.executable, "manage.py", "portal", "--worker-only", "--concurrency", "1"]
+    host = stage.portal.spawn(command, **env)
+    met: Met = set()
+
+    def works() -> int | None:
+        for pid, number in stage.portal.busy().items():
+            if _supervisor_of(pid) == host.pid and number in stage.watch.running():
+                return number
+        return None
+
+    try:
+        # A start takes a while; after it, enough jobs that one falls to this worker.
+        stage.until(lambda: [each for each in stage.portal.started_by(host.pid) if "celery" in each.command])
+        number = None
+        for _round in range(20):
+            stage.pacer.demand(8)
+            with suppress(NotMetError):
+                number = stage.until(works, seconds=3)
+                break
+        if number is None:
+            raise NotMetError
+        if chooser.random() < 0.5:
+            met.add(number)
+            for process in stage.portal.started_by(host.pid):
+                signal_group(process.pid, signal.SIGKILL)
+            host.kill()
         else:
-            self.env["CELERY_BROKER_URL"] = RABBITMQ
-            self._purge_rabbitmq()
-
-    def _start_redis(self) -> None:
-        program = shutil.which("redis-server")
-        if program is None:
-            raise RuntimeError("redis-server is not installed")
-        command = [program, "--port", str(self.redis_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        self.redis = subprocess.Popen([*command, "--dir", str(self.directory)], stdout=subprocess.DEVNULL)
-
-    # --- processes -----------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Start workers and sweeper, and a thread that restarts what dies."""
-        for number in range(self.worker_count):
-            self._start_child(f"worker{number}")
-        if self.has_sweeper:
-            self._start_child("sweeper")
-        threading.Thread(target=self._restart_dead, daemon=True).start()
-
-    def _start_child(self, name: str) -> None:
-        celery = [sys.executable, "-m", "celery", "-A", "tests.soak.worker", "worker", "--pool", "prefork"]
-        celery += ["--concurrency", "1", "--hostname", f"{name}@%h", "--loglevel", "ERROR"]
-        celery += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        command = [sys.executable, "manage.py", "sweep", "--loop"] if name == "sweeper" else celery
-        with (self.directory / f"{name}.log").open("ab") as log:
-            self.children[name] = subprocess.Popen(
-                command, cwd=REPOSITORY, env=self.env, stdout=log, stderr=log, start_new_session=True
-            )
-
-    def _restart_dead(self) -> None:
-        while not self.stopping.wait(0.2):
-            for name, process in list(self.children.items()):
-                if process.poll() is not None and not self.stopping.is_set():
-                    self._start_child(name)
-
-    def stop(self) -> None:
-        """End everything that was started and drop the database."""
-        self.stopping.set()
-        for process in self.children.values():
-            _kill_group(process)
-        if self.redis is not None:
-            self.redis.send_signal(signal.SIGCONT)
-            self.redis.kill()
-            self.redis.wait()
-        if "DATABASE_URL" in self.env:
-            _on_postgres(f'DROP DATABASE IF EXISTS "{self.env["DATABASE_URL"].rpartition("/")[2]}" WITH (FORCE)')
-
-    # --- faults --------------------------------------------------------------------------------
-
-    def faults(self) -> dict[str, Callable[[], None]]:
-        """Return the faults that this set-up allows, by name."""
-        common = {
-            "kill worker": self.kill_worker,
-            "kill child": self.kill_child,
-            "freeze worker past its lease": self.freeze_worker,
-            "lose the queue": self.lose_queue,
-        }
-        if self.has_sweeper:
-            common["kill sweeper"] = lambda: _kill_group(self.children["sweeper"])
-        if self.setup != "embedded":
-            common["end database connections"] = self.end_database_connections
-        if self.setup == "postgres-redis":
-            common["restart Redis empty"] = self.restart_redis
-            common["freeze Redis"] = self.freeze_redis
-        return common
-
-    def inject(self, chooser: random.Random) -> str:
-        """Do one fault, chosen at random, and return its name."""
-        name, fault = chooser.choice(sorted(self.faults().items()))
-        fault()
-        self.counts[name] = self.counts.get(name, 0) + 1
-        return name
-
-    def _a_worker(self) -> subprocess.Popen[bytes]:
-        number = random.randrange(self.worker_count)
-        return self.children[f"worker{number}"]
-
-    def kill_worker(self) -> None:
-        """Kill -9 a worker and its child."""
-        _kill_group(self._a_worker())
-
-    def kill_child(self) -> None:
-        """Kill -9 the pool process under a running job."""
-        for child in _children_of(self._a_worker().pid):
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-
-    def freeze_worker(self) -> None:
-        """Stop a worker until after its lease expired, then let it go on: a zombie that wakes."""
-        group = self._a_worker().pid
-        with suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGSTOP)
-            time.sleep(6)
-            os.killpg(group, signal.SIGCONT)
-
-    def lose_queue(self) -> None:
-        """Throw away every message that waits."""
-        if self.setup == "embedded":
-            with suppress(sqlite3.Error), sqlite3.connect(self.directory / "broker.sqlite3", timeout=20) as broker:
-                broker.execute("DELETE FROM kombu_message")
-        elif self.setup == "postgres-redis":
-            self.restart_redis()
-        else:
-            self._purge_rabbitmq()
-
-    def _purge_rabbitmq(self) -> None:
-        with Connection(RABBITMQ, connect_timeout=3) as connection, suppress(*connection.channel_errors):
-            connection.default_channel.queue_purge("diagnoses")
-
-    def restart_redis(self) -> None:
-        """Kill -9 Redis and start it with nothing in it."""
-        self.redis.kill()
-        self.redis.wait()
-        time.sleep(0.5)
-        self._start_redis()
-
-    def freeze_redis(self) -> None:
-        """Stop Redis for a while: connections stay open, nothing answers."""
-        self.redis.send_signal(signal.SIGSTOP)
-        time.sleep(4)
-        self.redis.send_signal(signal.SIGCONT)
-
-    def end_database_connections(self) -> None:
-        """End every connection to the database from the server's side."""
-        name = self.env["DATABASE_URL"].rpartition("/")[2]
-        _on_postgres(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+            host.terminate()
+        host.wait(timeout=60)
+    finally:
+        for process in stage.portal.started_by(host.pid):
+            signal_group(process.pid, signal.SIGKILL)
+        host.kill()
+        host.wait()
+    return met
 
 
-def _on_postgres(statement: str) -> None:
-    connection = psycopg2.connect(POSTGRES)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-    connection.close()
+def _supervisor_of(pid: int) -> int | None:
+    """Return which supervisor started the worker that a pool process belongs to."""
+    worker = parent_of(pid)
+    return parent_of(worker) if worker else None
 
 
-def _children_of(pid: int) -> list[int]:
-    with suppress(FileNotFoundError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
+def other_version(stage: Stage, chooser: random.Random) -> Met:
+    """Let a worker of an older version take part."""
+    return _second_host(stage, chooser, SOAK_VERSION="1")
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+def wrong_clock(stage: Stage, chooser: random.Random) -> Met:
+    """Let a host take part whose clock is an hour fast or slow."""
+    return _second_host(stage, chooser, SOAK_CLOCK_SHIFT=chooser.choice(["3600", "-3600"]))
+
+
+# --- Disk and file databases ------------------------------------------------------------------------------
+def fill_disk(stage: Stage, chooser: random.Random) -> Met:
+    """Leave no room for photographs and pictures for a while."""
+    met = stage.running()
+    stage.disk.fill()
+    try:
+        time.sleep(chooser.uniform(2, 5))
+    finally:
+        stage.disk.empty()
+    return met
+
+
+def protect_media(stage: Stage, chooser: random.Random) -> Met:
+    """Make the media read-only for a while."""
+    met = stage.running()
+    if not stage.disk.protect():
+        raise NotMetError
+    try:
+        time.sleep(chooser.uniform(2, 5))
+    finally:
+        stage.disk.unprotect()
+    return met
+
+
+def take_media_away(stage: Stage, chooser: random.Random) -> Met:
+    """Unmount the media for a while."""
+    met = stage.running()
+    stage.disk.detach()
+    try:
+        time.sleep(chooser.uniform(2, 5))
+    finally:
+        stage.disk.attach()
+    return met
+
+
+def lock_database(stage: Stage, chooser: random.Random) -> Met:
+    """Keep the SQLite database for oneself for a while."""
+    met = stage.running()
+    with closing(sqlite3.connect(stage.data / "portal.sqlite3", timeout=20, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        time.sleep(chooser.uniform(3, 8))
+        connection.execute("ROLLBACK")
+    return met
+
+
+def empty_file_queue(stage: Stage, _chooser: random.Random) -> Met:
+    """Throw away every message of the queue in a file."""
+    met = stage.running()
+    with closing(sqlite3.connect(stage.data / "broker.sqlite3", timeout=20)) as broker, broker:
+        broker.execute("DELETE FROM kombu_message")
+    return met
