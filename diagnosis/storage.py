@@ -44,9 +44,14 @@ def image_path(image_id: uuid.UUID) -> str:
     return f"images/{image_id.hex[:2]}/{image_id}.jpg"
 
 
+def diagnosis_directory(diagnosis_id: uuid.UUID) -> str:
+    """Return where all attempts of a diagnosis write."""
+    return f"diagnoses/{diagnosis_id.hex[:2]}/{diagnosis_id}"
+
+
 def attempt_directory(diagnosis_id: uuid.UUID, attempt: int) -> str:
     """Return where one attempt writes: no two attempts, and no two diagnoses, ever share a path."""
-    return f"diagnoses/{diagnosis_id.hex[:2]}/{diagnosis_id}/{attempt}"
+    return f"{diagnosis_directory(diagnosis_id)}/{attempt}"
 
 
 def absolute(relative: str) -> Path:

@@ -5,7 +5,7 @@ from diagnosis.models.batches import Batch, BatchItem
 from diagnosis.models.clinics import Clinic
 from diagnosis.models.diagnoses import Diagnosis, DiseaseClass, Mode, Outcome
 from diagnosis.models.images import FundusImage, Laterality
-from diagnosis.models.operations import IdempotencyKey, WorkerHeartbeat
+from diagnosis.models.operations import FileRemoval, IdempotencyKey, WorkerHeartbeat
 from diagnosis.models.patients import Patient, Sex
 from diagnosis.models.reviews import BlindGrade, Escalation, GradeChangedError, Review, ReviewDraft, Verdict
 from diagnosis.models.users import ApiToken, Role, User
@@ -33,6 +33,7 @@ __all__ = [
     "DiseaseClass",
     "Escalation",
     "EventType",
+    "FileRemoval",
     "FundusImage",
     "GradeChangedError",
     "IdempotencyKey",

@@ -48,3 +48,13 @@ class WorkerHeartbeat(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class FileRemoval(models.Model):
+    """A file or folder of an erased record, to be removed; ``diagnosis.services.erasure`` works the list off."""
+
+    path = models.CharField(max_length=200, unique=True)
+    requested_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return str(self.pk)

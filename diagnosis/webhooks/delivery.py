@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from django.db import DatabaseError, connection, transaction
-from django.db.models import DateTimeField, Expression, ExpressionWrapper
+from django.db.models import DateTimeField, Expression, ExpressionWrapper, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -129,8 +129,13 @@ def tidy() -> None:
     now = timezone.now()
     waiting_too_long = WebhookDelivery.objects.pending().filter(tried_since__lt=now - TRY_FOR, webhook__active=False)
     waiting_too_long.update(status=DeliveryStatus.DEAD, finished_at=now)
-    finished = WebhookEvent.objects.filter(created_at__lt=now - KEEP_FOR)
-    finished.exclude(deliveries__in=WebhookDelivery.objects.pending()).delete()
+    forgettable().delete()
+
+
+def forgettable() -> QuerySet[WebhookEvent]:
+    """Return events, with their deliveries, that are older than 30 days and wait for nobody."""
+    old = WebhookEvent.objects.filter(created_at__lt=timezone.now() - KEEP_FOR)
+    return old.exclude(deliveries__in=WebhookDelivery.objects.pending())
 
 
 class Courier(threading.Thread):

@@ -11,13 +11,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection
 
 from diagnosis import tasks
-from diagnosis.services import escalation, execution
+from diagnosis.services import erasure, escalation, execution, retention
 from diagnosis.webhooks.delivery import Courier
 
 logger = logging.getLogger(__name__)
 
 JANITOR_SECONDS = 600
 ESCALATION_SECONDS = 300
+ROUTINE_SECONDS = 24 * 3600
 
 
 class Command(BaseCommand):
@@ -51,7 +52,7 @@ class Command(BaseCommand):
             courier.stop()
 
     def _loop(self, stopping: threading.Event, courier: Courier | None) -> None:
-        janitor_due = escalation_due = time.monotonic()
+        janitor_due = escalation_due = routine_due = time.monotonic()
         while not stopping.wait(settings.SWEEP_SECONDS):
             if courier is not None and not courier.is_alive():
                 # The supervisor starts the sweeper again, and the courier with it.
@@ -63,7 +64,11 @@ class Command(BaseCommand):
                     escalation_due = time.monotonic() + ESCALATION_SECONDS
                 if time.monotonic() >= janitor_due:
                     execution.remove_orphaned_files()
+                    erasure.remove_files()
                     janitor_due = time.monotonic() + JANITOR_SECONDS
+                if time.monotonic() >= routine_due:
+                    retention.purge_routinely()
+                    routine_due = time.monotonic() + ROUTINE_SECONDS
             except DatabaseError:
                 logger.warning("The database cannot be reached; sweeping goes on when it is back")
                 connection.close()

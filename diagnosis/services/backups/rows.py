@@ -42,10 +42,11 @@ def lines_of(model: type[models.Model], names: Sequence[str]) -> Iterator[bytes]
     kept = _KEPT_ROWS.get(model._meta.label_lower, Q())
     rows = model._meta.base_manager.filter(kept).order_by("pk").values_list(*names)
     for row in rows.iterator(chunk_size=PART_ROWS):
-        yield json.dumps(row, default=_plain, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+        yield json.dumps(row, default=plain, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """Return what JSON has no form for as text, without loss."""
     if isinstance(value, datetime | date | time):
         # Django's own encoder cuts microseconds off, and with them the audit trail's hashes.
         return value.isoformat()
