@@ -1,13 +1,17 @@
 """``manage.py sweep``: what the loop runs, and when it ends."""
 
 import threading
+from datetime import timedelta
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.utils import timezone
 
 from diagnosis import tasks
 from diagnosis.management.commands import sweep
+from diagnosis.models import FileRemoval
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -69,6 +73,19 @@ def test_it_leaves_them_to_another_sweeper_when_told(courier):
     call_command("sweep", "--loop", "--without-webhooks")
 
     assert courier.calls == []
+
+
+@pytest.mark.usefixtures("stops_after_one_round", "courier")
+def test_the_loop_forgets_what_is_over_and_removes_erased_files(private_media):
+    Session.objects.create(session_key="s", session_data="", expire_date=timezone.now() - timedelta(days=1))
+    (private_media / "images").mkdir(parents=True)
+    (private_media / "images" / "erased.jpg").write_bytes(b"x")
+    FileRemoval.objects.create(path="images/erased.jpg")
+
+    call_command("sweep", "--loop")
+
+    assert not Session.objects.exists()
+    assert not (private_media / "images" / "erased.jpg").exists()
 
 
 def test_it_ends_when_the_courier_died_so_that_both_start_again(courier, monkeypatch):

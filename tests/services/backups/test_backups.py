@@ -9,6 +9,7 @@ from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from diagnosis import audit, storage
@@ -30,6 +31,9 @@ from diagnosis.services.backups import backup, restore, rows, sealing
 from tests import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+# The state of the first version that could be backed up otherwise.
+OLDER = "0007_indexes"
 
 
 def make(folder, key_file):
@@ -379,3 +383,35 @@ def test_restored_media_agrees_with_the_rows(filled, folder, key_file, empty_set
     bring(made, key_file)
 
     assert list(media_checks.check()) == []
+
+
+def test_a_backup_of_an_older_version_is_brought_up_to_date(filled, folder, key_file, empty_set_up, monkeypatch):
+    patient = filled[0].patient
+    executor = MigrationExecutor(connection)
+    newest = executor.loader.graph.leaf_nodes()
+    older = [("diagnosis", OLDER) if app == "diagnosis" else (app, name) for app, name in newest]
+    executor.migrate(older)
+    executor.loader.build_graph()
+    state = executor.loader.project_state(older).apps
+    header = backup.Header(
+        made_at="2026-11-01T00:00:00+00:00",
+        database=connection.vendor,
+        migrations={app: [name] for app, name in older},
+        columns={label: rows.columns(model) for label, model in rows.tables(state).items()},
+        key_fingerprint="",
+    )
+    path = folder / "older"
+    with path.open("wb") as file:
+        archive = backup.ArchiveWriter(file, sealing.read_key(key_file), header)
+        for label, model in rows.tables(state).items():
+            backup._write_table(archive, label, model)
+        archive.finish()
+    MigrationExecutor(connection).migrate(newest)
+    empty_set_up()
+
+    restored = restore.restore(path, sealing.read_key(key_file))
+
+    assert restored.manifest.rows > 10
+    assert Patient.objects.get(pk=patient.pk).mrn_key == patient.mrn_key
+    assert Patient.objects.all().search(patient.family_name).get() == patient
+    assert not MigrationExecutor(connection).migration_plan(newest)
