@@ -136,6 +136,18 @@ class ImageOfOtherEyeError(DiagnosisError):
     message = _("This photograph is already stored for the patient's other eye. Check which eye it shows.")
 
 
+class ImageDetailsDifferError(DiagnosisError):
+    """The photograph is stored, and what is stored of it says something else."""
+
+    code = "image_details_differ"
+    status = 409
+    field = "image"
+    message = _(
+        "This photograph is already stored, with another time of capture or another camera. "
+        "Leave both out to keep what is stored."
+    )
+
+
 class StateConflictError(DiagnosisError):
     """The diagnosis is in a state that does not allow the change."""
 

@@ -302,6 +302,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "diagnosis.api.strictness.close_requests",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "DiseaseClassEnum": "diagnosis.models.DiseaseClass",
         "StatusEnum": "diagnosis.lifecycle.Status",

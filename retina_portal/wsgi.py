@@ -4,6 +4,8 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
+from retina_portal.bodies import WholeBodies
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "retina_portal.settings")
 
-application = get_wsgi_application()
+application = WholeBodies(get_wsgi_application())

@@ -23,6 +23,7 @@ BANDS: dict[str, tuple[float, float, str | Promise]] = {
     "90": (0.9, 1.01, _("90 % and more")),
 }
 RECENT_EVENTS = 5000
+FIRST_DAY, LAST_DAY = date(1, 1, 3), date(9999, 12, 28)
 
 
 class ConfidenceBandFilter(admin.SimpleListFilter):
@@ -96,7 +97,7 @@ class DaysFilter(admin.FieldListFilter):
         if start:
             queryset = queryset.filter(**{f"{self.field_path}__gte": _midnight(start)})
         if end:
-            queryset = queryset.filter(**{f"{self.field_path}__lt": _midnight(end + timedelta(days=1))})
+            queryset = queryset.filter(**{f"{self.field_path}__lt": _midnight(min(end, LAST_DAY) + timedelta(days=1))})
         return queryset
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
@@ -140,4 +141,5 @@ class DaysFilter(admin.FieldListFilter):
 
 
 def _midnight(day: date) -> datetime:
-    return timezone.make_aware(datetime.combine(day, time.min))
+    # The ends of the calendar have no midnight in some time zones.
+    return timezone.make_aware(datetime.combine(min(max(day, FIRST_DAY), LAST_DAY), time.min))

@@ -1,6 +1,9 @@
 """Who is asking: a bearer token, or the portal's session with its CSRF token."""
 
+from django.conf import settings
 from django.http import HttpRequest
+from django.middleware import csrf
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, CSRFCheck, SessionAuthentication
@@ -19,8 +22,12 @@ class BearerTokenAuthentication(BaseAuthentication):
         """Return user and token, None without a bearer header, or refuse a bad one with 401."""
         words = request.headers.get("Authorization", "").split()
         if not words or words[0].lower() != self.keyword:
+            if words and settings.SESSION_COOKIE_NAME not in request.COOKIES:
+                raise exceptions.AuthenticationFailed(_("Send the header as Authorization: Bearer, then the token."))
             return None
-        token = tokens.find(words[1]) if len(words) == 2 else None
+        if len(words) != 2:
+            raise exceptions.AuthenticationFailed(_("After Bearer comes one token, without blanks in it."))
+        token = tokens.find(words[1])
         if token is None:
             raise exceptions.AuthenticationFailed(_("The token is unknown, expired or revoked."))
         return token.user, token
@@ -41,5 +48,17 @@ class PortalSessionAuthentication(SessionAuthentication):
         """
         check = CSRFCheck(lambda _request: None)  # type: ignore[arg-type, return-value]
         check.process_request(request)  # type: ignore[arg-type]
-        if check.process_view(request, None, (), {}):  # type: ignore[arg-type]
-            raise exceptions.PermissionDenied(_("The CSRF token is missing or wrong."), code="csrf_failed")
+        reason = check.process_view(request, None, (), {})  # type: ignore[arg-type]
+        if reason:
+            raise exceptions.PermissionDenied(_why(str(reason)), code="csrf_failed")
+
+
+def _why(reason: str) -> str:
+    """Return what was wrong with a request of a portal session, and the way out."""
+    if reason.startswith(("Origin checking failed", "Referer checking failed")):
+        return gettext("The request was sent by a page of another address. Programs send a token, not a session.")
+    if reason == csrf.REASON_NO_CSRF_COOKIE:
+        return gettext("The session's CSRF cookie is missing. Programs send a token, not a session.")
+    if reason == csrf.REASON_CSRF_TOKEN_MISSING:
+        return gettext("The header X-CSRFToken is missing. Programs send a token, not a session.")
+    return gettext("The CSRF token is not the session's. Reload the page; programs send a token, not a session.")

@@ -81,10 +81,26 @@ class DiagnosisFilterSet(django_filters.FilterSet):
     )
     created_after = MomentFilter(field_name="created_at", lookup_expr="gt", label=_("Submitted after this moment."))
     external_id = django_filters.CharFilter(max_length=100, label=_("Your own reference."))
+    mrn = django_filters.CharFilter(method="of_mrn", max_length=64, label=_("MRN of the patient."))
+    agreement = extend_schema_field(OpenApiTypes.BOOL)(
+        django_filters.ChoiceFilter(
+            choices=[("true", "true"), ("false", "false")],
+            method="agreeing_or_not",
+            label=_("Whether both paths name the same class."),
+        )
+    )
 
     class Meta:
         model = Diagnosis
         fields: list[str] = []
+
+    def of_mrn(self, diagnoses: DiagnosisQuerySet, _name: str, value: str) -> DiagnosisQuerySet:
+        """Keep those of the patient with this MRN."""
+        return diagnoses.filter(patient__in=Patient.objects.with_mrn(value))
+
+    def agreeing_or_not(self, diagnoses: DiagnosisQuerySet, _name: str, value: str) -> DiagnosisQuerySet:
+        """Keep those with this agreement; there is none without a second path."""
+        return diagnoses.filter(agreement=value == "true")
 
     def reviewed_or_not(self, diagnoses: DiagnosisQuerySet, _name: str, value: str) -> DiagnosisQuerySet:
         """Keep the signed ones, or the others."""

@@ -1,5 +1,6 @@
 """Read request bodies without trusting their size or shape."""
 
+import json
 from typing import IO, Any
 
 from django.conf import settings
@@ -8,6 +9,7 @@ from django.core.files.uploadhandler import FileUploadHandler, StopUpload
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import DataAndFiles, JSONParser, MultiPartParser
+from rest_framework.utils.json import strict_constant
 
 from diagnosis.errors import DiagnosisError, RefusedImageError
 
@@ -25,12 +27,31 @@ class StrictJSONParser(JSONParser):
         """Return the parsed body.
 
         Raises:
-            ParseError: It is not JSON, or nested too deeply.
+            ParseError: It is not JSON, has a name twice in one object, or is nested too deeply.
         """
+        content = stream.read()
         try:
-            return super().parse(stream, media_type, parser_context)
+            # UTF-8, as RFC 8259 asks, with or without a byte order mark; UTF-16 and UTF-32 are recognised.
+            text = content.decode(_encoding_of(content, parser_context))
+            return json.loads(text, object_pairs_hook=_once_each, parse_constant=strict_constant)
+        except (LookupError, UnicodeDecodeError) as error:
+            raise ParseError("JSON parse error - the body is not in UTF-8") from error
         except RecursionError as error:
             raise ParseError("JSON parse error - nested too deeply") from error
+        except ValueError as error:
+            raise ParseError(f"JSON parse error - {error}") from error
+
+
+def _encoding_of(content: bytes, context: Any) -> str:
+    declared = str((context or {}).get("encoding") or "utf-8")
+    return json.detect_encoding(content) if declared.lower().startswith("utf") else declared
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has the same name twice")
+    return found
 
 
 class PhotographUploadHandler(FileUploadHandler):

@@ -13,18 +13,20 @@ from diagnosis.api.serializers.problems import ProblemSerializer
 
 _HEADER = OpenApiParameter.HEADER
 COMMON = {
+    400: ("A field, filter, parameter or the body is wrong; `errors` points at it.", "validation_error"),
     401: ("No token, or one that is unknown, expired or revoked.", "not_authenticated"),
     403: ("The role or the token's scopes do not include this.", "permission_denied"),
     429: ("Too many requests; `Retry-After` says how long to wait.", "throttled"),
     500: ("An unexpected error.", "internal"),
     503: (
-        "The portal is busy, database, storage or a model cannot be used, or an answer was lost; "
-        "send it again after `Retry-After`.",
+        (
+            "The portal is busy, database, storage or a model cannot be used, or an answer was lost; "
+            "send it again after `Retry-After`."
+        ),
         "database_unavailable",
     ),
 }
 KNOWN = {
-    400: ("A field, filter or the body is wrong; `errors` points at it.", "validation_error"),
     404: ("Unknown, or another clinic's.", "not_found"),
     409: ("It conflicts with what is there.", "state_conflict"),
     410: ("The operation is no longer served.", "retired"),
@@ -83,7 +85,7 @@ def problems(*statuses: int, examples: dict[int, list[str]] | None = None) -> di
         statuses: Statuses beyond the common ones.
         examples: Codes to show by status, in place of the usual one.
     """
-    chosen = {**{status: KNOWN[status] for status in statuses}, **COMMON}
+    chosen = {status: {**KNOWN, **COMMON}[status] for status in {*statuses, *COMMON}}
     return {
         (status, CONTENT_TYPE): OpenApiResponse(
             ProblemSerializer,

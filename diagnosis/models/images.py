@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -9,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from diagnosis import moments
 from diagnosis.models.clinics import Clinic
 from diagnosis.models.patients import Patient
 from diagnosis.models.scoping import ClinicScopedQuerySet
@@ -19,6 +21,14 @@ class Laterality(models.TextChoices):
 
     RIGHT = "R", _("Right eye (OD)")
     LEFT = "L", _("Left eye (OS)")
+
+
+class MomentField(models.DateTimeField):
+    """A moment that the outside world named; whatever is stored, pages of every time zone can show what is read."""
+
+    def from_db_value(self, value: datetime | None, *_args: Any) -> datetime | None:
+        """Move a moment at the ends of the calendar inwards by up to a day."""
+        return moments.shown(value) if value is not None else None
 
 
 class FundusImageQuerySet(ClinicScopedQuerySet["FundusImage"]):
@@ -43,7 +53,7 @@ class FundusImage(models.Model):
     size_bytes = models.PositiveIntegerField(editable=False)
     width = models.PositiveIntegerField(editable=False)
     height = models.PositiveIntegerField(editable=False)
-    captured_at = models.DateTimeField(_("captured at"), null=True, blank=True)
+    captured_at = MomentField(_("captured at"), null=True, blank=True)
     device = models.CharField(_("camera"), max_length=100, blank=True)
     quality = models.JSONField(null=True, editable=False)
     # True only for an audited override: the same picture on purpose under two patients.
@@ -72,5 +82,10 @@ class FundusImage(models.Model):
 
     @property
     def taken_at(self) -> datetime:
-        """When it was captured, or else when it was received."""
-        return self.captured_at or self.created_at
+        """When it was captured, or else (also where what is stored cannot be true) when it was received."""
+        return self.captured_at if self.captured_at and self.is_captured_at_plausible else self.created_at
+
+    @property
+    def is_captured_at_plausible(self) -> bool:
+        """Whether the time of capture is known, and can be true."""
+        return moments.is_plausible(self.captured_at)

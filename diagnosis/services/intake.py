@@ -5,20 +5,22 @@ import json
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import Error, IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from diagnosis import access, audit, commits, inference, storage, tasks
+from diagnosis import access, audit, commits, inference, moments, storage, tasks
 from diagnosis.access import Capability
 from diagnosis.errors import (
     DiagnosisError,
     DicomMismatchError,
     IdempotencyInProgressError,
     IdempotencyKeyReusedError,
+    ImageDetailsDifferError,
     ImageOfAnotherPatientError,
     ImageOfOtherEyeError,
     InvalidInputError,
@@ -34,6 +36,15 @@ from diagnosis.models import Diagnosis, FundusImage, IdempotencyKey, Laterality,
 
 # A reservation this old belongs to a request that died; its key may be taken over.
 RESERVATION_SECONDS = 120
+
+# What is wrong with the photograph itself; each leaves a line in the audit trail.
+REFUSALS = (
+    RefusedImageError,
+    DicomMismatchError,
+    ImageOfAnotherPatientError,
+    ImageOfOtherEyeError,
+    ImageDetailsDifferError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +111,7 @@ def submit(
         RefusedImageError: The bytes are not accepted; only an audit row remains.
         DicomMismatchError: A DICOM file names another patient (by MRN) or the other eye.
         ImageOfAnotherPatientError, ImageOfOtherEyeError: The picture is stored elsewhere.
+        ImageDetailsDifferError: It is stored with another moment or camera than the request names.
         IdempotencyKeyReusedError, IdempotencyInProgressError: The key is taken.
         StorageFullError, StorageUnavailableError, QueueFullError, ModelUnavailableError: Nothing was
             stored; try later.
@@ -109,7 +121,7 @@ def submit(
     if allow_duplicate:
         access.require(acting_user, Capability.OVERRIDE_DUPLICATES)
     access.require_visible(patient, acting_user)
-    _check_fields(laterality=laterality, mode=mode, captured_at=captured_at)
+    _check_fields(laterality=laterality, mode=mode, captured_at=captured_at, birth_date=patient.birth_date)
     request = _Request(
         acting_user=acting_user,
         patient=patient,
@@ -125,7 +137,7 @@ def submit(
         if not idempotency_key:
             return Submission(diagnosis=_accept(upload, request, reservation=None))
         return _submit_once(upload, request, key=idempotency_key)
-    except (RefusedImageError, DicomMismatchError, ImageOfAnotherPatientError, ImageOfOtherEyeError) as error:
+    except REFUSALS as error:
         audit.record("image.refused", acting_user=acting_user, subject=patient, code=error.code)
         raise
 
@@ -163,14 +175,13 @@ def _check_size(upload: Upload) -> None:
         raise RefusedImageError("file_too_large")
 
 
-def _check_fields(*, laterality: str, mode: str, captured_at: datetime | None) -> None:
-    problems = []
+def _check_fields(*, laterality: str, mode: str, captured_at: datetime | None, birth_date: date | None) -> None:
+    problems: list[tuple[str, str, str]] = []
     if laterality not in Laterality.values:
         problems.append(("laterality", "invalid_choice", _("Say which eye it is: R or L.")))
     if mode not in Mode.values:
         problems.append(("mode", "invalid_choice", _("Unknown mode.")))
-    if captured_at and captured_at > timezone.now() + timedelta(days=1):
-        problems.append(("captured_at", "in_future", _("The time of capture lies in the future.")))
+    problems += moments.problems_of_capture(captured_at, birth_date=birth_date)
     if problems:
         raise InvalidInputError(problems)
 
@@ -273,7 +284,47 @@ def _stored_twin(photograph: AcceptedPhotograph, request: _Request) -> FundusIma
     own = FundusImage.objects.filter(patient=patient, sha256=photograph.sha256).first()
     if own is not None and own.laterality != request.laterality:
         raise ImageOfOtherEyeError
+    if own is not None and _differing(own, request):
+        raise ImageDetailsDifferError
     return own
+
+
+def _said(request: _Request) -> dict[str, Any]:
+    """Return what the request says of the photograph itself, as far as it says something."""
+    details = {"captured_at": request.captured_at, "device": request.device}
+    return {name: value for name, value in details.items() if value}
+
+
+def _is_known(image: FundusImage, name: str) -> bool:
+    return image.is_captured_at_plausible if name == "captured_at" else bool(getattr(image, name))
+
+
+def _differing(image: FundusImage, request: _Request) -> list[str]:
+    """Return the details in which a stored photograph is known to differ from what the request says of it."""
+    said = _said(request)
+    return [name for name, value in said.items() if _is_known(image, name) and getattr(image, name) != value]
+
+
+def _fill(image: FundusImage, request: _Request) -> list[str]:
+    """Add details that a stored photograph lacks; return their names.
+
+    Raises:
+        ImageDetailsDifferError: Another request has just said something else.
+    """
+    lacking = {name: value for name, value in _said(request).items() if not _is_known(image, name)}
+    if not lacking:
+        return []
+    still = FundusImage.objects.filter(pk=image.pk)
+    if "device" in lacking:
+        still = still.filter(device="")
+    if "captured_at" in lacking:
+        still = still.exclude(captured_at__range=(moments.FIRST_FUNDUS_PHOTOGRAPH, timezone.now() + moments.TOLERANCE))
+    if not still.update(**lacking):
+        raise ImageDetailsDifferError
+    audit.record("image.completed", acting_user=request.acting_user, subject=image, fields=sorted(lacking))
+    for name, value in lacking.items():
+        setattr(image, name, value)
+    return sorted(lacking)
 
 
 def _new_image(photograph: AcceptedPhotograph, request: _Request) -> FundusImage:
@@ -302,6 +353,8 @@ def _queue(request: _Request, *, image: FundusImage, reservation: IdempotencyKey
     with commits.atomic():
         if image._state.adding:
             image.save(force_insert=True)
+        else:
+            _fill(image, request)
         diagnosis = Diagnosis.objects.create(
             clinic_id=image.clinic_id,
             patient_id=image.patient_id,

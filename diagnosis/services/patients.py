@@ -1,6 +1,6 @@
 """Register and correct patients."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from diagnosis import access, audit
+from diagnosis import access, audit, moments
 from diagnosis.access import Capability
 from diagnosis.errors import DuplicateMrnError, InvalidInputError
 from diagnosis.keys import identity_key, is_blank, is_fit_for_identifiers, is_fit_for_names, search_key
@@ -101,8 +101,20 @@ def _check(patient: Patient, *, changed: set[str]) -> None:
         problems.append(("birth_date", "in_future", _("The birth date lies in the future.")))
     if patient.birth_date and patient.birth_date < OLDEST_BIRTH:
         problems.append(("birth_date", "too_early", _("The birth date lies before 1880.")))
+    if "birth_date" in changed and _has_earlier_photograph(patient):
+        problems.append(
+            ("birth_date", "after_photograph", _("A photograph of this patient was taken before this date."))
+        )
     if problems:
         raise InvalidInputError(sorted(problems))
+
+
+def _has_earlier_photograph(patient: Patient) -> bool:
+    if patient._state.adding or patient.birth_date is None:
+        return False
+    birth = datetime(patient.birth_date.year, patient.birth_date.month, patient.birth_date.day, tzinfo=UTC)
+    span = (moments.FIRST_FUNDUS_PHOTOGRAPH, birth - moments.TOLERANCE)
+    return patient.images.filter(captured_at__range=span).exists()
 
 
 def _problems_of_text(name: str, text: str) -> list[tuple[str, str, str]]:

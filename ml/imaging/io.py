@@ -36,8 +36,23 @@ _CONTENT_TYPES = {
     SourceFormat.PNG: frozenset({"image/png", "image/x-png"}),
     SourceFormat.DICOM: frozenset({"application/dicom", "image/dicom", "image/x-dicom"}),
 }
-# What browsers and EHR clients send when they do not know.
-_UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/x-binary", "image/*", "*/*"})
+# Of files that are something else for certain. Clients invent types (image/x-citrix-jpeg) and names (tmpA1B2.tmp,
+# Smith.John, 12345.OD), so one that is unknown says nothing about the content.
+_OTHER_ENDINGS = (
+    "apng avi avif bmp csv cur doc docx eps exe gif gz heic heif htm html ico j2k jp2 jpf jpx json jxl mov mp4 mpeg mpg"
+    " nii pdf php ppt pptx ps psd rar raw rtf sh svg svgz tar tif tiff txt webm webp wmf xls xlsx xml zip"
+)
+_OTHER_TYPES = (
+    "image/apng image/avif image/bmp image/gif image/heic image/heif image/jp2 image/jpm image/jpx image/jxl"
+    " image/svg+xml image/tiff image/vnd.adobe.photoshop image/vnd.microsoft.icon image/webp image/x-bmp image/x-icon"
+    " image/x-ms-bmp image/x-tiff image/x-windows-bmp application/gzip application/java-archive application/javascript"
+    " application/json application/msword application/pdf application/postscript application/rtf"
+    " application/vnd.ms-excel application/x-7z-compressed application/x-dosexec application/x-msdownload"
+    " application/x-rar-compressed application/x-sh application/x-tar application/x-zip-compressed application/xml"
+    " application/zip"
+)
+_OTHER_EXTENSIONS, _OTHER_CONTENT_TYPES = frozenset(_OTHER_ENDINGS.split()), frozenset(_OTHER_TYPES.split())
+_OTHER_FAMILIES = ("audio/", "font/", "message/", "multipart/", "text/", "video/")
 _EXTENSION = re.compile(r"\.([a-z][a-z0-9]{1,5})", re.IGNORECASE | re.ASCII)
 # Tag 0112 of EXIF to the operation that makes the picture upright.
 _UPRIGHT = {
@@ -298,9 +313,12 @@ def _fundus_image(
 def _check_agreement(source_format: SourceFormat, *, declared_type: str | None, file_name: str | None) -> None:
     content_type = (declared_type or "").partition(";")[0].strip().lower()
     extension = _extension_of(file_name or "")
-    type_agrees = content_type in _UNTYPED or content_type in _CONTENT_TYPES[source_format]
-    name_agrees = not extension or extension in _EXTENSIONS[source_format]
-    if not (type_agrees and name_agrees):
+    others = [kind for kind in SourceFormat if kind is not source_format]
+    is_other_type = content_type.startswith(_OTHER_FAMILIES) or content_type in _OTHER_CONTENT_TYPES.union(
+        *(_CONTENT_TYPES[kind] for kind in others)
+    )
+    is_other_name = extension in _OTHER_EXTENSIONS.union(*(_EXTENSIONS[kind] for kind in others))
+    if is_other_type or is_other_name:
         raise UnreadableImageError(
             f"The file is a {source_format.value} file, but its name or declared type says otherwise.",
             code="file_type_mismatch",

@@ -55,7 +55,7 @@ def test_every_answer_carries_the_request_id(ehr):
 
 @pytest.mark.parametrize("accept", ["text/html", "application/xml", "image/png", "nonsense", "*/*;q=0", ""])
 def test_json_is_answered_whatever_is_accepted(ehr, accept):
-    answer = ehr.get("/api/v1/patients/?format=xml", HTTP_ACCEPT=accept)
+    answer = ehr.get("/api/v1/patients/", HTTP_ACCEPT=accept)
 
     assert answer.status_code == 200
     assert answer["Content-Type"] == "application/json"

@@ -127,7 +127,10 @@ def test_every_example_of_json_fits_its_schema(document):
         ("patients/", {"search", "mrn"}),
         (
             "diagnoses/",
-            {"patient", "status", "outcome", "prediction", "mode", "reviewed", "created_after", "external_id"},
+            {
+                *("patient", "mrn", "status", "outcome", "prediction", "mode", "agreement", "reviewed"),
+                *("created_after", "external_id"),
+            },
         ),
         ("diagnoses/{diagnosis_id}/reviews/", set()),
         ("tokens/", set()),

@@ -90,15 +90,13 @@ class TestAccepted:
         assert "Ada_Lovelace" not in json.dumps(list(FundusImage.objects.values()), default=str)
         assert [path for path in stored_files(settings) if "Ada" in path.name] == []
 
-    def test_fields_that_are_not_the_clients_are_ignored(self, ehr, patient, stranger):
+    def test_fields_that_are_not_the_clients_are_refused(self, ehr, patient, stranger):
         forged = {"id": str(uuid.uuid4()), "clinic": str(stranger.user.clinic_id), "status": "succeeded"}
 
-        body = ehr.submit(patient, **forged).json()
+        document = assert_problem(ehr.submit(patient, **forged), 400, "validation_error")
 
-        diagnosis = Diagnosis.objects.get()
-        assert body["id"] != forged["id"]
-        assert diagnosis.clinic == patient.clinic
-        assert diagnosis.status == "queued"
+        assert {error["pointer"] for error in document["errors"]} == {"/id", "/clinic", "/status"}
+        assert not Diagnosis.objects.exists()
 
     def test_the_same_picture_of_another_patient_is_409_unless_overridden(self, ehr, clinician, patient, clinic):
         other = factories.PatientFactory(clinic=clinic)

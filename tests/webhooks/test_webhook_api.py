@@ -63,13 +63,13 @@ class TestSubscribe:
         assert [(error["pointer"], error["code"]) for error in document["errors"]] == [(pointer, code)]
         assert not Webhook.objects.exists()
 
-    def test_what_is_not_asked_for_is_not_taken(self, ehr):
-        other = factories.ClinicFactory()
+    def test_what_is_not_asked_for_is_refused(self, ehr):
+        more = {"clinic": str(factories.ClinicFactory().pk), "active": False, "seed": "x", "id": str(uuid.uuid4())}
 
-        ehr.post(LIST, {**BODY, "clinic": str(other.pk), "active": False, "seed": "x", "id": str(uuid.uuid4())})
+        document = assert_problem(ehr.post(LIST, {**BODY, **more}), 400, "validation_error")
 
-        webhook = Webhook.objects.get()
-        assert (webhook.clinic, webhook.active, len(webhook.seed)) == (ehr.user.clinic, True, 64)
+        assert {error["pointer"] for error in document["errors"]} == {f"/{name}" for name in more}
+        assert not Webhook.objects.exists()
 
     def test_the_twenty_first_is_409(self, ehr, clinic):
         factories.WebhookFactory.create_batch(20, clinic=clinic)

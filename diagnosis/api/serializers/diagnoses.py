@@ -9,9 +9,10 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.fields import empty
 
-from diagnosis import retake
+from diagnosis import moments, retake
 from diagnosis.api import examples
 from diagnosis.api.serializers import links
+from diagnosis.api.strictness import RequestSerializer
 from diagnosis.lifecycle import ReportStatus, Status
 from diagnosis.models import Diagnosis, DiseaseClass, Laterality, Mode, Outcome
 
@@ -26,15 +27,27 @@ class PhotographField(serializers.FileField):
         return data if isinstance(data, UploadedFile) else None
 
 
+class MomentField(serializers.DateTimeField):
+    """An ISO 8601 moment."""
+
+    def to_internal_value(self, value: Any) -> Any:
+        """Read it; an offset that no place on earth has is a mistake."""
+        if isinstance(value, str) and not moments.has_sane_offset(value):
+            self.fail("invalid", format="YYYY-MM-DDThh:mm[:ss[.uuuuuu]][+HH:MM|-HH:MM|Z], -14:00 to +14:00")
+        return super().to_internal_value(value)
+
+
 @extend_schema_serializer(component_name="Submission", examples=examples.SUBMISSION_SENT)
-class SubmissionRequestSerializer(serializers.Serializer):
+class SubmissionRequestSerializer(RequestSerializer):
     """A photograph and whose eye it shows."""
 
     image = PhotographField(help_text="JPEG, PNG or DICOM, at most 25 MB.")
     patient = serializers.UUIDField(required=False, help_text="Id of the patient. Send this or `mrn`.")
     mrn = serializers.CharField(required=False, max_length=64, help_text="MRN of the patient. Send this or `patient`.")
     laterality = serializers.ChoiceField(choices=Laterality.choices, help_text="`R` right eye, `L` left eye.")
-    captured_at = serializers.DateTimeField(required=False)
+    captured_at = MomentField(
+        required=False, help_text="Not before 1886 or the patient's birth, and not in the future. Leave out if unknown."
+    )
     device = serializers.CharField(required=False, allow_blank=True, max_length=100, help_text="Camera.")
     external_id = serializers.CharField(
         required=False, allow_blank=True, max_length=100, help_text="Your own reference; it is returned unchanged."

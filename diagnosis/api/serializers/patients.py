@@ -8,11 +8,12 @@ from rest_framework import serializers
 
 from diagnosis.api import examples
 from diagnosis.api.serializers import links
+from diagnosis.api.strictness import RequestSerializer
 from diagnosis.models import Patient, Sex
 
 
 @extend_schema_serializer(component_name="Patient", examples=examples.PATIENT_SENT)
-class PatientRequestSerializer(serializers.Serializer):
+class PatientRequestSerializer(RequestSerializer):
     """Fields that a client may set; ``services.patients`` has the last word on them."""
 
     mrn = serializers.CharField(max_length=64, help_text="Medical record number; one patient per clinic and MRN.")

@@ -4,12 +4,13 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from diagnosis.api import examples
+from diagnosis.api.strictness import RequestSerializer
 from diagnosis.models import DiseaseClass, Review, Verdict
 from diagnosis.readings import Reading
 
 
 @extend_schema_serializer(component_name="Review", examples=examples.REVIEW_SENT)
-class ReviewRequestSerializer(serializers.Serializer):
+class ReviewRequestSerializer(RequestSerializer):
     """The clinician's word; ``services.reviews`` checks that it fits the result."""
 
     verdict = serializers.ChoiceField(choices=Verdict.choices)

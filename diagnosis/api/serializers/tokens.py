@@ -5,12 +5,13 @@ from rest_framework import serializers
 
 from diagnosis.access import Capability
 from diagnosis.api import examples
+from diagnosis.api.strictness import RequestSerializer
 from diagnosis.models import ApiToken, Role
 from diagnosis.services.tokens import MAX_DAYS
 
 
 @extend_schema_serializer(component_name="Token", examples=examples.TOKEN_SENT)
-class TokenRequestSerializer(serializers.Serializer):
+class TokenRequestSerializer(RequestSerializer):
     """A token to be made; ``services.tokens`` has the last word on its scopes."""
 
     username = serializers.CharField(max_length=150, help_text="Whom it speaks for: a user of your clinic.")

@@ -7,12 +7,13 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from diagnosis.api import examples
+from diagnosis.api.strictness import RequestSerializer
 from diagnosis.models import DeliveryStatus, EventType, Webhook, WebhookDelivery
 from diagnosis.models.webhooks import SUBSCRIBABLE
 
 
 @extend_schema_serializer(component_name="Webhook", examples=examples.WEBHOOK_SENT)
-class WebhookRequestSerializer(serializers.Serializer):
+class WebhookRequestSerializer(RequestSerializer):
     """Fields that a client may set; ``services.webhooks`` has the last word on them."""
 
     url = serializers.CharField(

@@ -4,8 +4,12 @@ from typing import Any, ClassVar, TypeVar
 
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, JsonResponse
+from django.urls import Resolver404, resolve
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
 from django.views import View
-from rest_framework.exceptions import MethodNotAllowed
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.exceptions import MethodNotAllowed, UnsupportedMediaType
 from rest_framework.generics import GenericAPIView
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -18,6 +22,7 @@ from diagnosis.access import Capability
 from diagnosis.api import deprecation
 from diagnosis.api.errors import problem_response
 from diagnosis.api.parsers import StrictJSONParser
+from diagnosis.api.strictness import StrictRequestMixin
 from diagnosis.errors import NotFoundError
 from diagnosis.models import Diagnosis, Patient
 
@@ -30,7 +35,12 @@ class OneRenderer(BaseContentNegotiation):
     def select_parser(self, request: Request, parsers: list[BaseParser]) -> BaseParser | None:
         """Return the parser for the body's content type."""
         sent = (request.content_type or "").split(";")[0].strip().lower()
-        return next((parser for parser in parsers if parser.media_type == sent), None)
+        for parser in parsers:
+            if parser.media_type == sent:
+                return parser
+        accepted = " or ".join(str(parser.media_type) for parser in parsers)
+        text = _("The Content-Type of the request is %(sent)s. Send %(accepted)s.")
+        raise UnsupportedMediaType(sent, detail=text % {"sent": f'"{sent}"', "accepted": accepted})
 
     def select_renderer(
         self,
@@ -42,8 +52,8 @@ class OneRenderer(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type or ""
 
 
-class ApiView(GenericAPIView):
-    """Checks in this order: token 401, rate 429, method 405, record 404, capability 403.
+class ApiView(StrictRequestMixin, GenericAPIView):
+    """Checks in this order: token 401, rate 429, method 405, record 404, capability 403, parameters 400.
 
     A record that one may not know about is 404 before anything is said about capabilities, so that
     every route of another clinic's record answers like one that does not exist.
@@ -122,10 +132,22 @@ def found(rows: QuerySet[Row]) -> Row:
     return row
 
 
+@method_decorator(csrf_exempt, name="dispatch")
 class UnknownAddressView(View):
-    """Every address below ``/api/`` that is none."""
+    """Every address below ``/api/`` that is none. It changes nothing, so that no CSRF token is asked for."""
 
     def dispatch(self, request: HttpRequest, *_args: Any, **_kwargs: Any) -> JsonResponse:
-        """Answer 404 as for an unknown record."""
+        """Answer 404 as for an unknown record; to an address that lacks its last slash, say so."""
         error = NotFoundError()
-        return problem_response(request, status=error.status, code=error.code, detail=str(error.message))
+        detail = str(error.message)
+        if _is_address(f"{request.path_info}/"):
+            detail = _("Addresses end with a slash. Send the request to %s.") % f"{request.path}/"
+        return problem_response(request, status=error.status, code=error.code, detail=detail)
+
+
+def _is_address(path: str) -> bool:
+    try:
+        match = resolve(path)
+    except Resolver404:
+        return False
+    return getattr(match.func, "view_class", None) is not UnknownAddressView

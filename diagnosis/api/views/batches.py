@@ -19,6 +19,7 @@ from diagnosis.api.parsers import BatchParser
 from diagnosis.api.serializers import links
 from diagnosis.api.serializers.batches import BatchRequestSerializer, BatchSerializer
 from diagnosis.api.serializers.diagnoses import SubmissionRequestSerializer
+from diagnosis.api.strictness import unexpected
 from diagnosis.api.views.base import ApiView, found
 from diagnosis.api.views.submissions import idempotency_key, named_patient
 from diagnosis.errors import DiagnosisError, InvalidInputError, RefusedImageError
@@ -77,6 +78,7 @@ class BatchListView(ApiView):
     def post(self, request: Request) -> Response:
         """Accept photographs one by one: each item is accepted or refused, and a refused one stops no other."""
         key = idempotency_key(request)
+        _require_known_fields(request)
         mode = _mode(request)
         files = request.FILES.getlist("image")
         if not files:
@@ -119,6 +121,15 @@ class BatchDetailView(ApiView):
         return conditional.answer(request, body, headers={} if body["finished"] else {"Retry-After": "1"})
 
 
+def _require_known_fields(request: Request) -> None:
+    problems = unexpected(request.data, known=("image", "mode", "items", *FIELDS), lists=("image", *FIELDS))
+    if "items" in request.data:
+        text = _("Leave it out: items takes its place.")
+        problems += [(name, "unknown_field", text) for name in FIELDS if name in request.data]
+    if problems:
+        raise InvalidInputError(problems)
+
+
 def _mode(request: Request) -> str:
     mode = request.data.get("mode", Mode.SEGMENT_CLASSIFY)
     if mode not in Mode.values:
@@ -146,7 +157,7 @@ def _said_as_json(text: Any, count: int) -> list[dict[str, Any]]:
     if not isinstance(said, list) or len(said) != count or not all(isinstance(item, dict) for item in said):
         message = _("Send a JSON array with one object for each photograph.")
         raise InvalidInputError([("items", "invalid", message)])
-    return [{name: item[name] for name in FIELDS if name in item} for item in said]
+    return said
 
 
 def _item(user: User, file: UploadedFile, said: dict[str, Any]) -> batches.Item:

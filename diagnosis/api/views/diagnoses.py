@@ -50,6 +50,7 @@ class DiagnosisDetailView(DiagnosisSubjectView):
     """One diagnosis."""
 
     serializer_class = DiagnosisSerializer
+    query_parameters: ClassVar[dict[str, tuple[str, ...]]] = {"GET": ("wait",)}
     capabilities: ClassVar[dict[str, Capability]] = {"GET": Capability.READ_DIAGNOSES}
 
     @extend_schema(
@@ -73,6 +74,7 @@ class DiagnosisCancelView(DiagnosisSubjectView):
     """Cancel a diagnosis."""
 
     serializer_class = DiagnosisSerializer
+    takes_no_body = frozenset({"POST"})
     capabilities: ClassVar[dict[str, Capability]] = {"POST": Capability.WRITE_DIAGNOSES}
 
     @extend_schema(
@@ -95,6 +97,7 @@ class DiagnosisRerunView(DiagnosisSubjectView):
     """Run a diagnosis again."""
 
     serializer_class = DiagnosisSerializer
+    takes_no_body = frozenset({"POST"})
     capabilities: ClassVar[dict[str, Capability]] = {"POST": Capability.WRITE_DIAGNOSES}
 
     @extend_schema(

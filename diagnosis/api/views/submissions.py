@@ -138,13 +138,24 @@ def idempotency_key(request: Request) -> str:
 def _upload(request: Request) -> intake.Upload:
     files = request.FILES.getlist("image")
     if not files:
-        raise RefusedImageError("file_missing")
+        raise _no_photograph(request)
     if len(files) > 1:
         raise InvalidInputError([("image", "too_many", _("Send one photograph per request."))])
     file: UploadedFile = files[0]
     if not file.size:
         raise RefusedImageError("file_empty")
     return intake.Upload(data=file.read(), file_name=file.name, content_type=file.content_type)
+
+
+def _no_photograph(request: Request) -> DiagnosisError:
+    """Return why there is none: a file under another name, a part that is no file, or nothing at all."""
+    others = [name for name in request.FILES if name != "image"]
+    if others:
+        return InvalidInputError([(name, "unknown_field", _("Name the photograph image.")) for name in others])
+    missing = RefusedImageError("file_missing")
+    if request.data.get("image"):
+        missing.message = _("The image was sent as text. Send it as a file, with a file name (multipart/form-data).")
+    return missing
 
 
 def _fields(request: Request) -> dict[str, Any]:

@@ -63,6 +63,7 @@ class TokenDetailView(ApiView):
     """One token."""
 
     http_method_names: ClassVar[list[str]] = ["delete"]
+    takes_no_body = frozenset({"DELETE"})
     serializer_class = TokenSerializer
     capabilities: ClassVar[dict[str, Capability]] = {"DELETE": Capability.MANAGE_USERS}
     token: ApiToken

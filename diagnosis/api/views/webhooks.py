@@ -113,6 +113,7 @@ class WebhookListView(WebhookSubjectView):
 class WebhookDetailView(WebhookSubjectView):
     """Read, change and delete one webhook."""
 
+    takes_no_body = frozenset({"DELETE"})
     capabilities: ClassVar[dict[str, Capability]] = {
         "GET": Capability.READ_WEBHOOKS,
         "PATCH": Capability.WRITE_WEBHOOKS,
@@ -167,6 +168,7 @@ class WebhookDetailView(WebhookSubjectView):
 class WebhookRotateSecretView(WebhookSubjectView):
     """Replace the secret."""
 
+    takes_no_body = frozenset({"POST"})
     capabilities: ClassVar[dict[str, Capability]] = {"POST": Capability.WRITE_WEBHOOKS}
 
     @extend_schema(
@@ -185,6 +187,7 @@ class WebhookRotateSecretView(WebhookSubjectView):
 class WebhookPingView(WebhookSubjectView):
     """Try a webhook."""
 
+    takes_no_body = frozenset({"POST"})
     serializer_class = DeliverySerializer
     capabilities: ClassVar[dict[str, Capability]] = {"POST": Capability.WRITE_WEBHOOKS}
 
@@ -223,6 +226,7 @@ class DeliveryListView(WebhookSubjectView):
 class DeliveryReplayView(WebhookSubjectView):
     """Send an event again."""
 
+    takes_no_body = frozenset({"POST"})
     serializer_class = DeliverySerializer
     capabilities: ClassVar[dict[str, Capability]] = {"POST": Capability.WRITE_WEBHOOKS}
     delivery: WebhookDelivery

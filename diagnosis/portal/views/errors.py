@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.middleware import csrf
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
@@ -46,13 +47,20 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """403 because the form was too old or came from elsewhere."""
+    """403 because the form was too old, came from elsewhere, or the browser keeps no cookies."""
+    causes = {
+        csrf.REASON_NO_CSRF_COOKIE: _("The browser sent no cookie: cookies must be allowed for this portal."),
+        csrf.REASON_CSRF_TOKEN_MISSING: _("The form arrived without its check value."),
+    }
+    cause = causes.get(reason, _("Perhaps you have signed in again since the page was opened."))
+    if reason.startswith(("Origin checking failed", "Referer checking failed")):
+        cause = _("It was sent from a page of another address than this portal's.")
     return _answer(
         request,
         HTTPStatus.FORBIDDEN,
         code="csrf_failed",
         title=_("This form is no longer valid"),
-        detail=_("Nothing was changed. Go back, reload the page and send the form again; cookies must be allowed."),
+        detail=f"{_('Nothing was changed. Go back, reload the page and send the form again.')} {cause}",
     )
 
 

@@ -15,7 +15,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.functional import Promise
 from django.utils.http import urlencode
 
-from diagnosis import blinding
+from diagnosis import blinding, moments
 from diagnosis.access import Capability
 from diagnosis.lifecycle import ReportStatus
 from diagnosis.models import Diagnosis, Patient, Review, ReviewDraft, User, Verdict
@@ -127,8 +127,8 @@ def _position(cursor: str) -> tuple[datetime, uuid.UUID] | None:
     moment, _separator, pk = cursor.partition("~")
     try:
         at = parse_datetime(moment)
-        return (at, uuid.UUID(pk)) if at and at.tzinfo else None
-    except ValueError:
+        return (moments.shown(at), uuid.UUID(pk)) if at and at.tzinfo else None
+    except (OverflowError, ValueError):
         return None
 
 

@@ -173,12 +173,27 @@ def test_ordinary_progressive_photograph_has_few_enough_scans() -> None:
         ("application/octet-stream", "no extension"),
         ("image/pjpeg", "Dr. Smith"),
         ("image/jpeg", "scan.2024"),
+        ("image/x-citrix-jpeg", "tmpA1B2.tmp"),
+        ("image/pipeg", "Smith.John"),
+        ("application/x-camera", "12345.OD"),
+        ("image/jfif", "upload.bin"),
     ],
 )
 def test_vague_names_and_types_agree_with_anything(declared_type: str | None, file_name: str | None) -> None:
     data = corpus.jpeg(corpus.fundus(128))
 
     assert read_photograph(data, declared_type=declared_type, file_name=file_name).source_format is SourceFormat.JPEG
+
+
+@pytest.mark.parametrize(
+    ("declared_type", "file_name"),
+    [("image/png", "a.jpg"), ("application/pdf", "a"), ("text/html", "a"), (None, "a.tiff"), ("image/jpeg", "a.dcm")],
+)
+def test_names_and_types_of_another_format_contradict(declared_type: str | None, file_name: str | None) -> None:
+    with pytest.raises(UnreadableImageError) as refusal:
+        read_photograph(corpus.jpeg(corpus.fundus(128)), declared_type=declared_type, file_name=file_name)
+
+    assert refusal.value.code == "file_type_mismatch"
 
 
 def test_limits_are_inclusive() -> None:
