@@ -273,6 +273,19 @@ def test_a_media_folder_with_files_is_left_alone(filled, folder, key_file, setti
     assert files(settings) == before
 
 
+def test_a_media_folder_with_a_quarantine_is_left_alone(filled, folder, key_file, empty_set_up, settings):
+    made = make(folder, key_file)
+    empty_set_up()
+    set_aside = settings.MEDIA_ROOT / "quarantine" / "2026-11-01" / "images" / "one.jpg"
+    set_aside.parent.mkdir(parents=True)
+    set_aside.write_bytes(b"one")
+
+    with pytest.raises(CommandError, match="files in the media folder"):
+        call_command("restore", source=made.path, key_file=key_file)
+
+    assert set_aside.read_bytes() == b"one"
+
+
 def damaged(path, how):
     data = path.read_bytes()
     target = path.with_name("damaged")
