@@ -8,9 +8,10 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_GET
 
-from diagnosis import inference, storage
+from diagnosis import inference, storage, tasks
 from diagnosis.errors import ModelUnavailableError
 from diagnosis.models import WorkerHeartbeat
+from diagnosis.services import progress
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +25,23 @@ def healthz(_request: HttpRequest) -> JsonResponse:
 @require_GET
 def readyz(_request: HttpRequest) -> JsonResponse:
     """Whether the portal can take a photograph and diagnose it: 200, or 503 naming what is missing."""
-    checks: dict[str, Callable[[], bool]] = {
-        "database": _database_answers,
-        "migrations": _migrations_applied,
-        "media": storage.is_writable,
-        "worker": lambda: WorkerHeartbeat.objects.alive().exists(),
-        "models": _models_match,
-    }
+    return _answer(
+        WEB_CHECKS
+        | {
+            "worker": lambda: WorkerHeartbeat.objects.all().alive().exists(),
+            "models": _models_match,
+            "queue_age": lambda: not progress.is_stalled(),
+        }
+    )
+
+
+@require_GET
+def readyz_web(_request: HttpRequest) -> JsonResponse:
+    """Whether this web server can serve: for balancers, who must not take it away because the workers are busy."""
+    return _answer(WEB_CHECKS)
+
+
+def _answer(checks: dict[str, Callable[[], bool]]) -> JsonResponse:
     results = {name: _passes(check) for name, check in checks.items()}
     ready = all(results.values())
     return JsonResponse({"status": "ok" if ready else "unavailable", "checks": results}, status=200 if ready else 503)
@@ -67,3 +78,30 @@ def _models_match() -> bool:
     except ModelUnavailableError:
         return False
     return True
+
+
+WEB_CHECKS: dict[str, Callable[[], bool]] = {
+    "database": _database_answers,
+    "migrations": _migrations_applied,
+    "media": storage.is_writable,
+}
+
+
+def is_work_stuck() -> bool:
+    """Whether jobs wait, none is taken, and nothing that a restart cannot mend is the cause."""
+    return _is_certain(progress.is_stalled)
+
+
+def is_worker_stuck(name: str) -> bool:
+    """Whether this worker leaves jobs waiting without a reason that a restart cannot mend."""
+    return _is_certain(lambda: progress.is_idle_beside_work(name))
+
+
+def _is_certain(is_stuck: Callable[[], bool]) -> bool:
+    """Whether work stands still although database, media, models and queue are there."""
+    try:
+        return is_stuck() and storage.is_writable() and _models_match() and tasks.waiting_messages() is not None
+    except (DatabaseError, OSError):
+        return False
+    finally:
+        connection.close()

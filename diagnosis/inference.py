@@ -270,6 +270,15 @@ def pipeline() -> "Pipeline":
     return _pipeline
 
 
+def warm_up() -> None:
+    """Load this process's pipeline and run each network once, so that the first photograph is not the slow one.
+
+    Raises:
+        ModelUnavailableError: A bundle is missing or does not match its hashes.
+    """
+    pipeline().warm_up()
+
+
 def analyse(jpeg: bytes, *, mode: str, on_step: Callable[[str], None]) -> Findings:
     """Run the pipeline on a stored photograph.
 

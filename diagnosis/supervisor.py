@@ -16,6 +16,11 @@ FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
 # A child that ran this long was healthy: its next restart is quick again.
 HEALTHY_AFTER = 60.0
+# How often progress is looked at, and how long a child may run without any before it is started again; doubled each
+# time that this did not help, up to the longest.
+LOOK_SECONDS = 10.0
+PATIENCE = 120.0
+LONGEST_PATIENCE = 3600.0
 STOP_SECONDS = 20.0
 _PR_SET_PDEATHSIG = 1
 
@@ -33,15 +38,19 @@ class Service:
         name: For messages.
         command: Arguments, the program first.
         env: Variables added to the parent's environment.
+        is_stuck: Says whether the child runs but does no work that waits for it; may block, must not raise.
     """
 
     name: str
     command: list[str]
     env: dict[str, str] = field(default_factory=dict)
+    is_stuck: Callable[[], bool] | None = None
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     restart_at: float = 0.0
     pause: float = FIRST_PAUSE
+    patience: float = PATIENCE
+    suspected_at: float = 0.0
 
     def start(self) -> None:
         """Start the child in a session of its own, so that Ctrl-C reaches the supervisor alone."""
@@ -53,6 +62,20 @@ class Service:
         )
         self.started_at = time.monotonic()
         self.restart_at = 0.0
+
+    def look_for_progress(self) -> None:
+        """End the child when it was stuck at this look and the last, after running as long as it is given."""
+        if self.is_stuck is None or self.process is None or self.process.poll() is not None:
+            return
+        was_suspected_at, started_at = self.suspected_at, self.started_at
+        if not self.is_stuck():
+            self.patience, self.suspected_at = PATIENCE, 0.0
+            return
+        self.suspected_at = time.monotonic()
+        if was_suspected_at > started_at and self.suspected_at - started_at > self.patience:
+            logger.error("%s does no work although some waits; it is ended and starts again", self.name)
+            self.patience = min(self.patience * 2, LONGEST_PATIENCE)
+            self.signal_group(signal.SIGKILL)
 
     def signal_group(self, number: int) -> None:
         """Send a signal to the child and everything it started."""
@@ -83,11 +106,17 @@ class Supervisor:
             for service in self.services:
                 service.start()
             threading.Thread(target=on_start, name="on-start", daemon=True).start()
+            threading.Thread(target=self._look_for_progress, name="progress", daemon=True).start()
             while not self.stopping.wait(0.5):
                 for service in self.services:
                     self._look_after(service)
         finally:
             self.stop()
+
+    def _look_for_progress(self) -> None:
+        while not self.stopping.wait(LOOK_SECONDS):
+            for service in self.services:
+                service.look_for_progress()
 
     def _look_after(self, service: Service) -> None:
         now = time.monotonic()

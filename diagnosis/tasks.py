@@ -1,7 +1,9 @@
 """Thin Celery tasks. Messages hold a UUID and nothing else."""
 
 import logging
+import os
 import uuid
+from typing import Any
 
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
@@ -9,32 +11,43 @@ from django.db import InterfaceError, OperationalError
 
 from diagnosis import inference, logs
 from diagnosis.errors import ModelUnavailableError
-from diagnosis.services import execution
+from diagnosis.models import Diagnosis
+from diagnosis.services import execution, progress
 
 logger = logging.getLogger(__name__)
+
+# Each message starts one job of those that wait, whichever it names; more would only pile up in a long queue.
+ENOUGH_MESSAGES = 100
 
 
 @shared_task(name="diagnosis.run_diagnosis", ignore_result=True)
 def run_diagnosis(diagnosis_id: str) -> None:
-    """Claim one diagnosis, analyse it, store the result."""
-    logs.bind(diagnosis_id=diagnosis_id)
-    try:
-        _run(uuid.UUID(diagnosis_id))
-    finally:
-        logs.unbind("diagnosis_id")
+    """Claim the diagnosis whose turn it is, analyse it, store the result.
 
-
-def _run(diagnosis_id: uuid.UUID) -> None:
+    Args:
+        diagnosis_id: Whose submission sent this message: any message says that work waits, and the
+            database says which.
+    """
     try:
-        # Before the claim: the time that a cold or busy machine takes to load is not the photograph's fault.
+        # A worker's child has loaded them before it got this task; the claim comes after, whoever runs it.
         inference.pipeline()
     except (SoftTimeLimitExceeded, ModelUnavailableError):
         logger.warning("Diagnosis %s waits on: the models are not loaded yet", diagnosis_id)
         return
-    diagnosis = execution.claim(diagnosis_id)
+    process = progress.holder(run_diagnosis.request.hostname or "nobody", pid=os.getpid())
+    diagnosis = execution.claim_next(worker=process)
     if diagnosis is None:
-        logger.debug("Diagnosis %s: nothing to do, somebody else has it or it is finished", diagnosis_id)
+        logger.debug("Diagnosis %s: nothing waits", diagnosis_id)
         return
+    logs.bind(diagnosis_id=str(diagnosis.pk))
+    try:
+        _run(diagnosis)
+    finally:
+        logs.unbind("diagnosis_id")
+
+
+def _run(diagnosis: Diagnosis) -> None:
+    diagnosis_id = diagnosis.pk
     logger.info("Diagnosis %s claimed, attempt %d", diagnosis_id, diagnosis.attempt)
     try:
         stored = execution.execute(diagnosis)
@@ -66,5 +79,29 @@ def ring(diagnosis_id: uuid.UUID) -> bool:
 
 
 def ring_stranded() -> int:
-    """Sweep once and ring every stranded job. Returns how many were rung."""
-    return sum(ring(diagnosis_id) for diagnosis_id in execution.sweep())
+    """Sweep once and ring stranded jobs, as long as few messages wait in the queue. Returns how many were rung."""
+    waiting = waiting_messages()
+    # Of a queue that is away nothing is asked: each ring would wait for it in vain.
+    missing = 0 if waiting is None else max(0, ENOUGH_MESSAGES - waiting)
+    return sum(ring(diagnosis_id) for diagnosis_id in execution.sweep(limit=missing))
+
+
+def waiting_messages() -> int | None:
+    """Return how many messages wait in the queue, or None when it does not answer."""
+    app = run_diagnosis.app
+    try:
+        with app.connection_for_write() as connection:
+            return _size_of_queue(connection, app.conf.task_default_queue)
+    except Exception as error:  # noqa: BLE001 - as in ring
+        logger.warning("The queue cannot be reached (%s)", type(error).__name__)
+        return None
+
+
+def _size_of_queue(connection: Any, name: str) -> int:
+    try:
+        # Not ``default_channel``, which tries again for ever while the queue is away.
+        with connection.channel() as channel:
+            return int(channel.queue_declare(queue=name, passive=True).message_count)
+    except connection.channel_errors:
+        # It is made by the first message, or by the first worker.
+        return 0

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ml.segmentation.predict import VesselSegmenter
 
 OnStep = Callable[[Step], None]
+# Pixels across the disc on which the networks run for the first time: small, so that it costs little memory.
+WARM_UP_SIDE = 512
 _TIMED = ("segment", "measure", "classify", "explain")
 
 
@@ -127,6 +129,19 @@ class Pipeline:
             return (self._image_classifier.bundle.identity,)
         parts = (self._segmenter, self._image_classifier, self._vessel_classifier)
         return tuple(part.bundle.identity for part in parts)
+
+    def warm_up(self) -> None:
+        """Run every network once, on a plain lit disc: what a framework prepares at first use is then prepared."""
+        rows, columns = np.ogrid[:WARM_UP_SIDE, :WARM_UP_SIDE]
+        centre = (WARM_UP_SIDE - 1) / 2
+        is_lit = np.hypot(rows - centre, columns - centre) < 0.47 * WARM_UP_SIDE
+        pixels = np.where(is_lit[..., None], np.array((150, 80, 40), np.uint8), np.uint8(0))
+        fov, verdict = quality.examine(pixels)
+        if fov is None:
+            raise AssertionError("A plain disc has a field of view.")
+        watch = _Stopwatch(None, dict.fromkeys(("decode", *_TIMED), 0.0))
+        vessels = self._find_vessels(pixels, fov, watch)
+        self._graded(pixels, fov, Mode.SEGMENT_CLASSIFY, verdict, vessels, watch)
 
     def analyse(self, image: FundusImage, mode: Mode, *, on_step: OnStep | None = None) -> Analysis:
         """Analyse one photograph.

@@ -39,7 +39,7 @@ HTTPS = checked(
     lambda: env.bool("DJANGO_HTTPS", default=any(origin.startswith("https://") for origin in CSRF_TRUSTED_ORIGINS)),
 )
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz(/web)?$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
@@ -188,7 +188,8 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_WORKER_CONCURRENCY = 1
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 200
-CELERY_WORKER_PROC_ALIVE_TIMEOUT = 60
+# A worker's child loads the models before it reports for work; on a busy machine that takes minutes.
+CELERY_WORKER_PROC_ALIVE_TIMEOUT = 600
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {}
@@ -220,6 +221,10 @@ else:
 LEASE_SECONDS = 30
 LEASE_RENEWAL_SECONDS = 8
 MAX_ATTEMPTS = 3
+# A photograph under which a worker's process died waits so long before it is tried again: others go first.
+CRASH_PAUSE_SECONDS = 10
+# When a job has waited so long while no worker took any, work stands still (seconds).
+QUEUE_AGE_LIMIT = checked("QUEUE_AGE_LIMIT", lambda: env.int("QUEUE_AGE_LIMIT", default=120))
 SWEEP_SECONDS = 5
 QUEUE_DEPTH_LIMIT = checked("QUEUE_DEPTH_LIMIT", lambda: env.int("QUEUE_DEPTH_LIMIT", default=5000))
 WORKER_THREADS = checked("WORKER_THREADS", lambda: env.int("WORKER_THREADS", default=0))

@@ -3,13 +3,14 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from diagnosis.health import healthz, readyz
+from diagnosis.health import healthz, readyz, readyz_web
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("diagnosis.api.urls")),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("readyz/web", readyz_web, name="readyz-web"),
     path("", include("diagnosis.portal.urls")),
 ]
 handler400 = "diagnosis.portal.views.errors.bad_request"

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from diagnosis import supervisor
+from diagnosis.supervisor import Service
 from tests.support import REPOSITORY
 
 PARENT = textwrap.dedent(
@@ -80,3 +82,105 @@ def test_killing_the_supervisor_leaves_no_orphan(parent):
     process.kill()
 
     assert is_gone(child)
+
+
+class FakeProcess:
+    """A child that lives until its group is signalled."""
+
+    pid = 0
+    returncode = None
+
+    def poll(self):
+        return self.returncode
+
+
+@pytest.fixture
+def stuck_service(monkeypatch):
+    """A service that does no work, without a process behind it, and the moments at which it was ended."""
+    clock = [1000.0]
+    monkeypatch.setattr(supervisor.time, "monotonic", lambda: clock[0])
+    service = Service(name="worker", command=[], is_stuck=lambda: True)
+    service.process, service.started_at = FakeProcess(), clock[0]
+    ended = []
+
+    def end(_number):
+        ended.append(clock[0] - 1000)
+        service.started_at = clock[0]
+
+    monkeypatch.setattr(Service, "signal_group", lambda _self, number: end(number))
+    return service, clock, ended
+
+
+def look(service, clock, *, seconds):
+    for _ in range(0, seconds, 10):
+        clock[0] += 10
+        service.look_for_progress()
+
+
+def test_a_child_without_progress_is_ended_with_growing_patience(stuck_service):
+    service, clock, ended = stuck_service
+
+    look(service, clock, seconds=1000)
+
+    # More than 120, 240 and 480 s after each start, at the next look.
+    assert ended == [130, 380, 870]
+
+
+def test_progress_makes_patience_short_again(stuck_service):
+    service, clock, ended = stuck_service
+    look(service, clock, seconds=130)
+    service.is_stuck = lambda: False
+    look(service, clock, seconds=10)
+    service.is_stuck = lambda: True
+
+    look(service, clock, seconds=130)
+
+    assert ended == [130, 260]
+
+
+def test_one_look_alone_ends_no_child(stuck_service):
+    service, clock, ended = stuck_service
+    clock[0] += 600
+
+    service.look_for_progress()
+
+    assert ended == []
+
+
+def test_a_child_that_is_not_watched_or_not_running_is_left_alone(stuck_service):
+    service, clock, ended = stuck_service
+    service.process.returncode = 1
+    look(service, clock, seconds=300)
+    service.process.returncode, service.is_stuck = None, None
+    look(service, clock, seconds=300)
+
+    assert ended == []
+
+
+STUCK_PARENT = textwrap.dedent(
+    """
+    import sys
+    from diagnosis import supervisor
+    supervisor.LOOK_SECONDS, supervisor.PATIENCE = 0.1, 0.1
+    log = sys.argv[1]
+    child = "import os,sys,time; open(sys.argv[1],'a').write(f'{os.getpid()}\\\\n'); time.sleep(600)"
+    service = supervisor.Service(
+        name="child", command=[sys.executable, "-c", child, log], is_stuck=lambda: True, patience=0.5
+    )
+    supervisor.Supervisor([service]).run(on_start=lambda: None)
+    """
+)
+
+
+def test_a_frozen_child_is_started_again(tmp_path):
+    log = tmp_path / "pids"
+    process = subprocess.Popen([sys.executable, "-c", STUCK_PARENT, str(log)], cwd=REPOSITORY)
+    try:
+        (first,) = pids(log, count=1)[:1]
+        os.kill(first, signal.SIGSTOP)
+
+        assert len(set(pids(log, count=2))) >= 2
+        assert is_gone(first)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)

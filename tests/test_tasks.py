@@ -9,6 +9,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from diagnosis import inference, tasks
 from diagnosis.errors import ModelUnavailableError
 from diagnosis.lifecycle import Status
+from diagnosis.models import Diagnosis
 from diagnosis.services import execution
 from tests import factories
 
@@ -57,6 +58,8 @@ def test_the_time_limit_is_one_of_three_attempts(monkeypatch):
 
     for _attempt in range(3):
         tasks.run_diagnosis(str(diagnosis.pk))
+        # As if the pause were over, in which others go first.
+        Diagnosis.objects.update(not_before=None)
         diagnosis.refresh_from_db()
         states.append((diagnosis.status, diagnosis.attempt, diagnosis.error_code))
 
@@ -87,3 +90,23 @@ def test_a_second_delivery_of_a_finished_job_changes_nothing(monkeypatch):
 
     diagnosis.refresh_from_db()
     assert (diagnosis.status, diagnosis.attempt) == (Status.SUCCEEDED, 1)
+
+
+@pytest.mark.usefixtures("models_loaded")
+def test_a_message_runs_the_job_whose_turn_it_is_whichever_it_names(monkeypatch):
+    of_batch = factories.DiagnosisFactory(is_batch=True)
+    single = factories.DiagnosisFactory()
+    run = []
+    monkeypatch.setattr(execution, "execute", lambda diagnosis: run.append(diagnosis.pk))
+
+    tasks.run_diagnosis(str(of_batch.pk))
+
+    assert run == [single.pk]
+
+
+@pytest.mark.parametrize(("waiting", "rung_now"), [(None, 0), (0, 3), (98, 2), (5000, 0)])
+def test_the_sweeper_rings_only_while_few_messages_wait(monkeypatch, rung, waiting, rung_now):
+    factories.DiagnosisFactory.create_batch(3)
+    monkeypatch.setattr(tasks, "waiting_messages", lambda: waiting)
+
+    assert tasks.ring_stranded() == len(rung) == rung_now

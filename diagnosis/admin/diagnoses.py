@@ -212,7 +212,7 @@ class DiagnosisAdmin(PrivateSearchMixin, ReadOnlyAdmin):
         queued = unfinished = 0
         for diagnosis in chosen:
             try:
-                intake.rerun(diagnosis, acting_user=request.user)
+                intake.rerun(diagnosis, acting_user=request.user, is_batch=len(chosen) > 1)
             except StateConflictError:
                 unfinished += 1
             except DiagnosisError as error:

@@ -29,6 +29,8 @@ class Clinic(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(720)],
         help_text=_("Suspected findings that nobody signed for so long become urgent."),
     )
+    # When a worker last began a photograph of this clinic: clinics take turns.
+    last_served_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         ordering = ["name"]

@@ -6,8 +6,8 @@ from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import CheckConstraint, Index, Q
-from django.db.models.functions import Now
+from django.db.models import CheckConstraint, Count, F, Index, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -50,6 +50,13 @@ UNSIGNED = Q(status=Status.SUCCEEDED, report_status=ReportStatus.PRELIMINARY)
 SUSPECT = Q(outcome__in=[Outcome.FINDING, Outcome.INDETERMINATE]) & ~Q(prediction=DiseaseClass.NORMAL)
 
 
+class _Literal(models.Value):
+    """A constant written into the statement: SQLite knows the condition of a partial index in no other form."""
+
+    def as_sql(self, _compiler: Any, _connection: Any) -> tuple[str, tuple[str | int, ...]]:
+        return f"'{self.value}'", ()
+
+
 class DiagnosisQuerySet(ClinicScopedQuerySet["Diagnosis"]):
     """Lookups of diagnoses, and the only way to change their state."""
 
@@ -82,6 +89,42 @@ class DiagnosisQuerySet(ClinicScopedQuerySet["Diagnosis"]):
         """Running, but the worker stopped renewing its lease (by the database's clock)."""
         return self.filter(status=Status.RUNNING, lease_expires_at__lt=Now())
 
+    def claimable(self) -> Self:
+        """That a worker may take now: waiting or with an expired lease, and with attempts left."""
+        is_free = Q(status=Status.QUEUED) | Q(status=Status.RUNNING, lease_expires_at__lt=Now())
+        is_due = Q(not_before__isnull=True) | Q(not_before__lte=Now())
+        # The first condition says nothing new, but is that of the index that finds them.
+        is_indexed = Q(status__in=[_Literal(status) for status in sorted(lifecycle.ACTIVE)])
+        return self.filter(is_indexed, is_free, is_due, attempt__lt=settings.MAX_ATTEMPTS)
+
+    def next_of_each_clinic(self) -> Self:
+        """The first claimable diagnosis of each clinic, the one whose turn it is first.
+
+        Single photographs before batches; then the clinic with the fewest photographs in progress,
+        the one that waited longest for its last turn, and the older diagnosis.
+        """
+        of_clinic = Diagnosis.objects.order_by().filter(clinic=OuterRef("pk"))
+        first = of_clinic.claimable().order_by("is_batch", "created_at", "id").values("pk")[:1]
+        clinics = Clinic.objects.order_by().annotate(first=Subquery(first))
+        running = (
+            Diagnosis.objects.order_by()
+            .filter(clinic=OuterRef("clinic"), status=_Literal(Status.RUNNING), lease_expires_at__gte=Now())
+            .values("clinic")
+            .annotate(count=Count("pk"))
+        )
+        return (
+            self.filter(pk__in=clinics.values("first"))
+            .annotate(in_progress=Coalesce(Subquery(running.values("count")), 0))
+            .order_by("is_batch", "in_progress", F("clinic__last_served_at").asc(nulls_first=True), "created_at", "id")
+        )
+
+    def waiting_longer_than(self, seconds: float) -> Self:
+        """Claimable for longer than this."""
+        since = Now() - timedelta(seconds=seconds)
+        return self.claimable().filter(
+            Q(status=Status.QUEUED, created_at__lt=since) | Q(status=Status.RUNNING, lease_expires_at__lt=since)
+        )
+
     def held_by(self, attempt: int) -> Self:
         """Running under this attempt: whoever lost the lease matches nothing."""
         return self.filter(status=Status.RUNNING, attempt=attempt)
@@ -113,11 +156,17 @@ class Diagnosis(models.Model):
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
     rerun_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="reruns")
     external_id = models.CharField(_("external id"), max_length=100, blank=True)
+    # One of many that were asked for at once; single photographs go first.
+    is_batch = models.BooleanField(default=False, db_default=False, editable=False)
 
     # The job
     status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.QUEUED)
     attempt = models.PositiveSmallIntegerField(_("attempt"), default=0)
     lease_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # After a fault it lets others go first until then.
+    not_before = models.DateTimeField(null=True, blank=True, editable=False)
+    # The process that claimed it last, as ``progress.holder`` names it.
+    worker = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
     # When and how often the queue was told about this job, for growing pauses.
     rung_at = models.DateTimeField(null=True, blank=True, editable=False)
     ring_count = models.PositiveSmallIntegerField(default=0, editable=False)
@@ -210,6 +259,13 @@ class Diagnosis(models.Model):
             Index(fields=["report_status", "-created_at", "-id"], name="diagnosis_by_report"),
             Index(fields=["clinic", "prediction", "-created_at"], name="diagnosis_by_class"),
             Index(fields=["created_at"], name="diagnosis_active", condition=Q(status__in=[*sorted(lifecycle.ACTIVE)])),
+            # For workers, who ask each clinic for its next one.
+            Index(
+                fields=["clinic", "is_batch", "created_at", "id"],
+                name="diagnosis_next",
+                condition=Q(status__in=[*sorted(lifecycle.ACTIVE)]),
+            ),
+            Index(fields=["clinic"], name="diagnosis_in_progress", condition=Q(status=Status.RUNNING)),
         ]
 
     def __str__(self) -> str:

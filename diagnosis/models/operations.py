@@ -5,6 +5,7 @@ from typing import Self
 
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from diagnosis.models.batches import Batch
@@ -31,18 +32,23 @@ class IdempotencyKey(models.Model):
 
 
 class WorkerHeartbeatQuerySet(models.QuerySet["WorkerHeartbeat"]):
-    """Lookups of workers."""
+    """Lookups of workers, by the database's clock."""
 
     def alive(self) -> Self:
-        """Seen within the last half minute."""
-        return self.filter(seen_at__gt=timezone.now() - timedelta(seconds=30))
+        """Able to run a job within the last half minute."""
+        return self.filter(seen_at__gt=Now() - timedelta(seconds=30))
+
+    def claimed_within(self, seconds: float) -> Self:
+        """That took a job lately."""
+        return self.filter(claimed_at__gt=Now() - timedelta(seconds=seconds))
 
 
 class WorkerHeartbeat(models.Model):
-    """When a worker was last seen, for ``/readyz``."""
+    """When a worker was last able to run a job, and when it last took one."""
 
     name = models.CharField(max_length=200, primary_key=True)
     seen_at = models.DateTimeField()
+    claimed_at = models.DateTimeField(null=True)
 
     objects = WorkerHeartbeatQuerySet.as_manager()
 

@@ -169,6 +169,7 @@ def _submit_one(batch: Batch, index: int, item: Item, *, acting_user: User) -> i
         external_id=item.external_id,
         allow_duplicate=item.allow_duplicate,
         idempotency_key=f"{batch.pk}:{index}",
+        is_batch=True,
     )
 
 

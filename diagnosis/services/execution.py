@@ -4,7 +4,7 @@ import hashlib
 import logging
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -13,20 +13,22 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Case, DateTimeField, Expression, ExpressionWrapper, F, Q, Value, When
 from django.db.models.functions import Coalesce, Least, Now
-from django.utils import timezone
 from django.utils.translation import gettext_noop
 
 from diagnosis import audit, inference, storage
 from diagnosis.errors import StorageFullError
 from diagnosis.inference import Findings
 from diagnosis.lifecycle import Status
-from diagnosis.models import Diagnosis, FundusImage, WorkerHeartbeat
+from diagnosis.models import Clinic, Diagnosis, FundusImage
 from diagnosis.models.diagnoses import DiagnosisQuerySet
+from diagnosis.services import progress
 from diagnosis.webhooks import outbox
 
 logger = logging.getLogger(__name__)
 
 STEP_FRACTIONS = {"checking": 0.1, "segmenting": 0.25, "classifying": 0.55, "explaining": 0.75, "saving": 0.9}
+# How often a worker looks for another job when others were faster; the sweeper rings again after that.
+CLAIM_TRIES = 20
 # Seconds before a waiting job is rung again, by how often it was rung before.
 RING_PAUSES = (5, 10, 20, 40, 60)
 # No further than the last pause: a column that counted on for weeks would overflow.
@@ -54,27 +56,58 @@ def _lease_end() -> Expression:
     return ExpressionWrapper(Now() + timedelta(seconds=settings.LEASE_SECONDS), output_field=DateTimeField())
 
 
-def claim(diagnosis_id: uuid.UUID) -> Diagnosis | None:
+def claim_next(*, worker: str) -> Diagnosis | None:
+    """Take the job whose turn it is: see ``DiagnosisQuerySet.next_of_each_clinic`` for the order.
+
+    Needs, does and leaves what ``claim`` says.
+
+    Args:
+        worker: The process that will run it, as ``progress.holder`` names it.
+
+    Returns:
+        The claimed diagnosis, or None: nothing waits.
+    """
+    for _ in range(CLAIM_TRIES):
+        diagnosis_id = Diagnosis.objects.all().next_of_each_clinic().values_list("pk", flat=True).first()
+        if diagnosis_id is None:
+            return None
+        diagnosis = claim(diagnosis_id, worker=worker)
+        if diagnosis is not None:
+            return diagnosis
+        # Another worker was faster; the next turn is another job's.
+    return None
+
+
+def claim(diagnosis_id: uuid.UUID, *, worker: str = "") -> Diagnosis | None:
     """Take a job: one conditional UPDATE decides between workers.
 
     Needs QUEUED, or RUNNING with an expired lease, and attempts left. Leaves RUNNING with the
-    attempt counted and a fresh lease.
+    attempt counted and a fresh lease, and the turn of its clinic noted.
 
     Returns:
         The claimed diagnosis, or None: somebody else has it, or it is finished.
     """
-    takeable = Q(status=Status.QUEUED) | Q(status=Status.RUNNING, lease_expires_at__lt=Now())
-    won = Diagnosis.objects.filter(takeable, pk=diagnosis_id, attempt__lt=settings.MAX_ATTEMPTS).move_to(
-        Status.RUNNING,
-        attempt=F("attempt") + 1,
-        lease_expires_at=_lease_end(),
-        started_at=Coalesce("started_at", Now()),
-        progress_step="checking",
-        progress_fraction=0.05,
-    )
-    if not won:
-        return None
-    return Diagnosis.objects.with_subject().get(pk=diagnosis_id)
+    with transaction.atomic():
+        won = (
+            Diagnosis.objects.filter(pk=diagnosis_id)
+            .claimable()
+            .move_to(
+                Status.RUNNING,
+                attempt=F("attempt") + 1,
+                lease_expires_at=_lease_end(),
+                started_at=Coalesce("started_at", Now()),
+                progress_step="checking",
+                progress_fraction=0.05,
+                worker=worker,
+            )
+        )
+        if not won:
+            return None
+        diagnosis = Diagnosis.objects.with_subject().get(pk=diagnosis_id)
+        Clinic.objects.filter(pk=diagnosis.clinic_id).update(last_served_at=Now())
+        if worker:
+            progress.record_claim(worker)
+    return diagnosis
 
 
 def photograph_of(diagnosis: Diagnosis) -> bytes:
@@ -242,8 +275,8 @@ def _end_as_failed(rows: DiagnosisQuerySet, diagnosis: Diagnosis, *, code: str, 
 def put_back(diagnosis: Diagnosis) -> bool:
     """Return a job to the queue without burning an attempt: the fault was the machine's.
 
-    Needs RUNNING under the same attempt. Leaves QUEUED; the sweeper rings it again, after pauses
-    that grow each time. Returns whether this attempt still held it.
+    Needs RUNNING under the same attempt. Leaves QUEUED, not to be claimed before a pause that grows
+    each time. Returns whether this attempt still held it.
     """
     return _requeue(diagnosis, attempt=F("attempt") - 1)
 
@@ -266,54 +299,46 @@ def _requeue(diagnosis: Diagnosis, **changes: Any) -> bool:
             lease_expires_at=None,
             progress_step="",
             progress_fraction=0,
-            # The sweeper counts its rings, so the pause of a job that comes back again and again grows.
-            rung_at=Now(),
+            # The pause of a job that comes back again and again grows, and lets others go first.
+            not_before=_by_ring_count(lambda pause: Now() + timedelta(seconds=pause)),
+            ring_count=_RUNG_ONCE_MORE,
+            rung_at=None,
             **changes,
         )
     )
 
 
-def note_crash(diagnosis_id: uuid.UUID) -> None:
-    """Let a job go at once whose worker child is known to have died.
-
-    Needs RUNNING. Leaves it RUNNING with an expired lease, so that the sweeper hands it out again.
-    """
-    Diagnosis.objects.filter(pk=diagnosis_id, status=Status.RUNNING).update(
-        crash_count=F("crash_count") + 1,
-        lease_expires_at=ExpressionWrapper(Now() - timedelta(seconds=1), output_field=DateTimeField()),
-        rung_at=None,
-        ring_count=0,
-    )
-
-
-def sweep() -> list[uuid.UUID]:
+def sweep(*, limit: int = 500) -> list[uuid.UUID]:
     """Find stranded jobs: lost by the queue, or held by a worker that died.
 
     Fails those that used up their attempts.
 
+    Args:
+        limit: How many to return at most.
+
     Returns:
-        Ids of the jobs whose workers should be told again, each at most once per growing pause.
+        Ids of jobs of which the workers should be told again, each at most once per growing pause.
+        Any one of them tells a worker that some job waits.
     """
     _fail_exhausted()
-    stranded = Diagnosis.objects.filter(
-        Q(status=Status.QUEUED) | Q(status=Status.RUNNING, lease_expires_at__lt=Now()),
-        Q(rung_at__isnull=True) | Q(rung_at__lt=_ring_due()),
-        attempt__lt=settings.MAX_ATTEMPTS,
-    ).order_by("created_at")
+    is_due = Q(rung_at__isnull=True) | Q(rung_at__lt=_by_ring_count(lambda pause: Now() - timedelta(seconds=pause)))
+    stranded = Diagnosis.objects.all().claimable().filter(is_due).order_by("created_at")
     ids = []
-    for diagnosis_id in stranded.values_list("pk", flat=True)[:500]:
+    for diagnosis_id in stranded.values_list("pk", flat=True)[:limit]:
         rung = stranded.filter(pk=diagnosis_id).order_by().update(rung_at=Now(), ring_count=_RUNG_ONCE_MORE)
         if rung:
             ids.append(diagnosis_id)
     return ids
 
 
-def _ring_due() -> Case:
-    def before(seconds: int) -> Expression:
-        return ExpressionWrapper(Now() - timedelta(seconds=seconds), output_field=DateTimeField())
+def _by_ring_count(moment: Callable[[int], Expression]) -> Case:
+    def at(pause: int) -> Expression:
+        return ExpressionWrapper(moment(pause), output_field=DateTimeField())
 
-    pauses = [When(ring_count=count, then=before(pause)) for count, pause in enumerate(RING_PAUSES)]
-    return Case(*pauses, default=before(RING_PAUSES[-1]))
+    return Case(
+        *[When(ring_count=count, then=at(pause)) for count, pause in enumerate(RING_PAUSES)],
+        default=at(RING_PAUSES[-1]),
+    )
 
 
 def _fail_exhausted() -> None:
@@ -352,12 +377,6 @@ def _is_named(relative: str) -> bool:
                 is_running = diagnosis.status == Status.RUNNING and str(diagnosis.attempt) == parts[3]
                 return is_running or any(a["path"] == relative for a in diagnosis.artifacts.values())
     return False
-
-
-def record_heartbeat(worker_name: str) -> None:
-    """Say that a worker is alive."""
-    WorkerHeartbeat.objects.update_or_create(name=worker_name, defaults={"seen_at": timezone.now()})
-    WorkerHeartbeat.objects.filter(seen_at__lt=timezone.now() - timedelta(hours=1)).delete()
 
 
 def execute(diagnosis: Diagnosis) -> bool:

@@ -87,6 +87,7 @@ def submit(
     external_id: str = "",
     idempotency_key: str = "",
     allow_duplicate: bool = False,
+    is_batch: bool = False,
 ) -> Submission:
     """Accept a photograph and queue its diagnosis.
 
@@ -105,6 +106,7 @@ def submit(
         idempotency_key: The same key and body return the first answer.
         allow_duplicate: Store a picture that another patient already has; needs
             ``diagnoses:override`` and is audited.
+        is_batch: One of many; single photographs are analysed first.
 
     Raises:
         NotAllowedError, NotFoundError, InvalidInputError: As their names say.
@@ -131,6 +133,7 @@ def submit(
         device=device,
         external_id=external_id,
         allow_duplicate=allow_duplicate,
+        is_batch=is_batch,
     )
     try:
         _check_size(upload)
@@ -152,6 +155,7 @@ class _Request:
     device: str
     external_id: str
     allow_duplicate: bool
+    is_batch: bool
 
     def digest(self, data: bytes) -> str:
         parts = [
@@ -362,6 +366,7 @@ def _queue(request: _Request, *, image: FundusImage, reservation: IdempotencyKey
             mode=request.mode,
             requested_by=request.acting_user,
             external_id=request.external_id,
+            is_batch=request.is_batch,
             rung_at=timezone.now(),
         )
         if reservation is not None:
@@ -395,10 +400,11 @@ def cancel(diagnosis: Diagnosis, *, acting_user: User) -> Diagnosis:
     return diagnosis
 
 
-def rerun(diagnosis: Diagnosis, *, acting_user: User) -> Diagnosis:
+def rerun(diagnosis: Diagnosis, *, acting_user: User, is_batch: bool = False) -> Diagnosis:
     """Queue a new diagnosis of the same photograph with the present models.
 
-    Needs a final state. Leaves it untouched and returns the new, QUEUED one (``rerun_of``).
+    Needs a final state. Leaves it untouched and returns the new, QUEUED one (``rerun_of``); as one
+    of many (``is_batch``) it waits behind single photographs.
 
     Raises:
         StateConflictError: The diagnosis has not finished.
@@ -416,6 +422,7 @@ def rerun(diagnosis: Diagnosis, *, acting_user: User) -> Diagnosis:
             requested_by=acting_user,
             rerun_of=diagnosis,
             external_id=diagnosis.external_id,
+            is_batch=is_batch,
             rung_at=timezone.now(),
         )
         audit.record("diagnosis.rerun", acting_user=acting_user, subject=again, rerun_of=str(diagnosis.pk))

@@ -63,13 +63,14 @@ def test_a_full_queue_ends_the_run_and_is_said_once(administrator: Client, monke
     rows = [finished_diagnosis() for _ in range(3)]
     rerun = intake.rerun
 
-    def full_after_one(diagnosis: Diagnosis, *, acting_user: User) -> Diagnosis:
+    def full_after_one(diagnosis: Diagnosis, *, acting_user: User, is_batch: bool) -> Diagnosis:
         if Diagnosis.objects.filter(rerun_of__isnull=False).exists():
             raise QueueFullError(retry_after=60)
-        return rerun(diagnosis, acting_user=acting_user)
+        return rerun(diagnosis, acting_user=acting_user, is_batch=is_batch)
 
     monkeypatch.setattr(intake, "rerun", full_after_one)
     page = run_again(administrator, *rows)
 
+    assert Diagnosis.objects.get(rerun_of__isnull=False).is_batch
     assert "1 diagnosis was queued again." in page
     assert page.count(str(QueueFullError(retry_after=60).message)) == 1

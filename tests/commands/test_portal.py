@@ -1,4 +1,8 @@
+import socket
+import threading
+
 import pytest
+from django.core.management.base import CommandError
 
 from diagnosis.management.commands import portal
 
@@ -13,3 +17,42 @@ def test_workers_keep_their_memory_unless_the_operator_says_otherwise(monkeypatc
 
     tunables = {service.name: service.env.get("GLIBC_TUNABLES") for service in workers}
     assert tunables["worker 1"] == tunables["worker 2"] == expected
+
+
+@pytest.fixture
+def taken_port():
+    """A listening socket, as a web server that still answers its last requests has one."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def test_a_start_waits_for_the_port_of_a_web_server_that_still_drains(taken_port, capsys):
+    port = taken_port.getsockname()[1]
+    threading.Timer(0.5, taken_port.close).start()
+
+    portal.Command()._wait_for_port("127.0.0.1", port)
+
+    assert f"Port {port} is still in use; waiting up to" in capsys.readouterr().out
+
+
+def test_a_start_refuses_a_port_that_somebody_keeps(taken_port, monkeypatch):
+    monkeypatch.setattr(portal, "PORT_SECONDS", 0.5)
+
+    with pytest.raises(CommandError, match="Stop what uses it, or choose another with --port"):
+        portal.Command()._wait_for_port("127.0.0.1", taken_port.getsockname()[1])
+
+
+def test_a_start_does_not_wait_for_an_address_that_is_not_this_hosts(capsys):
+    with pytest.raises(CommandError, match="cannot be used"):
+        portal.Command()._wait_for_port("192.0.2.1", 8000)
+
+    assert capsys.readouterr().out == ""
+
+
+def test_each_worker_is_watched_by_the_name_that_it_runs_under(monkeypatch):
+    monkeypatch.setattr(portal.health, "is_worker_stuck", lambda name: name)
+
+    workers = portal._workers(2, sweep=["true"])[:2]
+
+    assert [worker.is_stuck() for worker in workers] == [worker.command[-1] for worker in workers]
+    assert workers[0].is_stuck() != workers[1].is_stuck()

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from kombu import Connection, Queue
 
+from tests.flows.stack import make_stack, remove_services
 from tests.support import REPOSITORY
 
 
@@ -74,11 +75,21 @@ from diagnosis import tasks
 begun = time.monotonic()
 print(tasks.ring(uuid.uuid4()), time.monotonic() - begun)
 """
+COUNT = """
+import time, django
+django.setup()
+from diagnosis import tasks
+begun = time.monotonic()
+print(tasks.waiting_messages(), time.monotonic() - begun)
+"""
 
 
 @pytest.mark.parametrize("address", ["redis://127.0.0.1:{}/0", "amqp://guest:guest@127.0.0.1:{}//"])
 @pytest.mark.parametrize("fault", ["refused", "frozen"])
-def test_ringing_a_broker_that_is_away_neither_raises_nor_hangs(frozen_peer, tmp_path, address, fault):
+@pytest.mark.parametrize(("program", "answer", "longest"), [(RING, "False", 5), (COUNT, "None", 15)])
+def test_a_broker_that_is_away_neither_raises_nor_hangs(
+    frozen_peer, tmp_path, address, fault, program, answer, longest
+):
     url = address.format(frozen_peer if fault == "frozen" else 1)
     env = os.environ | {
         "DJANGO_SETTINGS_MODULE": "retina_portal.settings",
@@ -87,14 +98,20 @@ def test_ringing_a_broker_that_is_away_neither_raises_nor_hangs(frozen_peer, tmp
     }
 
     ended = subprocess.run(
-        [sys.executable, "-c", RING], cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=90, check=False
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
     )
 
     assert ended.returncode == 0, ended.stderr
-    rung, seconds = ended.stdout.split()
-    assert rung == "False"
-    # Promised are two seconds for one try; five tell it from kombu's default of over a minute.
-    assert float(seconds) < 5
+    answered, seconds = ended.stdout.split()
+    assert answered == answer
+    # Promised are two seconds for one try; the limits tell it from kombu's default of over a minute.
+    assert float(seconds) < longest
 
 
 def test_ringing_survives_a_damaged_broker_file(tmp_path):
@@ -108,3 +125,22 @@ def test_ringing_survives_a_damaged_broker_file(tmp_path):
 
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("False")
+
+
+@pytest.mark.parametrize("kind", ["embedded", "postgres-redis", "postgres-rabbitmq"])
+def test_messages_that_wait_are_counted(tmp_path, kind):
+    stack = make_stack(kind, tmp_path)
+    program = COUNT.replace("print", "[tasks.ring(uuid.uuid4()) for _ in range(3)]; time.sleep(1); print", 1)
+    env = stack.env | {"DJANGO_SETTINGS_MODULE": "retina_portal.settings"}
+
+    try:
+        counted = [
+            subprocess.run(
+                [sys.executable, "-c", text], cwd=REPOSITORY, env=env, capture_output=True, text=True, check=True
+            ).stdout.split()[0]
+            for text in (COUNT, "import uuid\n" + program)
+        ]
+    finally:
+        remove_services(stack)
+
+    assert counted == ["0", "3"]

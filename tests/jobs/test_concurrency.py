@@ -46,6 +46,20 @@ def test_one_of_many_workers_wins_a_job():
     assert Diagnosis.objects.get().attempt == 1
 
 
+def test_workers_that_ask_for_work_at_once_get_each_job_once():
+    for clinic in factories.ClinicFactory.create_batch(3):
+        patient = factories.PatientFactory(clinic=clinic)
+        factories.DiagnosisFactory.create_batch(6, image__patient=patient)
+
+    def work(number):
+        return [execution.claim_next(worker=f"{number}:worker@here") for _ in range(3)]
+
+    claims = [claim.pk for claims in at_once(work, range(THREADS)) for claim in claims if claim is not None]
+
+    assert len(claims) == len(set(claims)) == 18
+    assert set(Diagnosis.objects.values_list("attempt", flat=True)) == {1}
+
+
 def test_one_of_many_sweepers_rings_a_stranded_job():
     diagnosis = factories.DiagnosisFactory(rung_at=None)
 

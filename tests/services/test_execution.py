@@ -170,15 +170,6 @@ def test_sweep_fails_a_job_after_three_attempts(crashes, code):
     assert execution.claim(diagnosis.pk) is None
 
 
-def test_note_crash_frees_the_job_at_once():
-    diagnosis = claimed()
-
-    execution.note_crash(diagnosis.pk)
-
-    assert execution.sweep() == [diagnosis.pk]
-    assert execution.claim(diagnosis.pk).attempt == 2
-
-
 @pytest.mark.parametrize("fault", [StorageFullError, ModelUnavailableError])
 def test_a_fault_of_the_machine_puts_the_job_back_without_burning_an_attempt(monkeypatch, fault):
     diagnosis = claimed()

@@ -33,6 +33,8 @@ def install() -> None:
     """Replace the analysis, watch the writing of photographs, shift the clock."""
     inference.analyse = analyse
     inference.pipeline = pipeline
+    # A soak starts many workers and shows few pictures to the networks.
+    inference.warm_up = lambda: None
     storage.write_durably = write_durably
     shift = float(os.environ.get("SOAK_CLOCK_SHIFT", "0"))
     if shift:

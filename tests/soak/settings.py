@@ -6,6 +6,7 @@ INSTALLED_APPS += ["tests.soak.apps.SoakConfig"]  # noqa: F405
 LEASE_SECONDS = 4
 LEASE_RENEWAL_SECONDS = 1
 SWEEP_SECONDS = 1
+CRASH_PAUSE_SECONDS = 2
 QUEUE_DEPTH_LIMIT = 100_000
 # So that a full disk is met in the midst of a write, too, and not before it alone.
 MIN_FREE_BYTES = 0

@@ -9,7 +9,7 @@ from django.db import transaction
 from diagnosis import audit
 from diagnosis.lifecycle import Status
 from diagnosis.models import Diagnosis, EventType, Review, Role, WebhookDelivery, WebhookEvent
-from diagnosis.services import execution, reviews
+from diagnosis.services import execution, progress, reviews
 from diagnosis.webhooks import outbox
 from tests import factories
 
@@ -51,11 +51,13 @@ def test_a_failure_is_noted_once(claimed):
     assert noted() == [(EventType.DIAGNOSIS_FAILED, str(claimed.pk))]
 
 
-def test_a_job_out_of_attempts_is_noted(claimed):
+def test_a_job_out_of_attempts_is_noted(claimed, settings):
+    settings.CRASH_PAUSE_SECONDS = 0
+    Diagnosis.objects.update(worker="7:worker1@here")
     for _ in range(3):
-        execution.note_crash(claimed.pk)
-        execution.claim(claimed.pk)
-    execution.note_crash(claimed.pk)
+        progress.note_crash("7:worker1@here")
+        execution.claim(claimed.pk, worker="7:worker1@here")
+    progress.note_crash("7:worker1@here")
     execution.sweep()
 
     assert noted() == [(EventType.DIAGNOSIS_FAILED, str(claimed.pk))]

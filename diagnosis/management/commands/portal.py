@@ -1,5 +1,6 @@
 """Run the whole portal: web, workers, sweeper."""
 
+import errno
 import json
 import os
 import secrets
@@ -10,8 +11,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+from celery.utils.nodenames import gethostname, nodename
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -20,13 +23,15 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from diagnosis import inference
+from diagnosis import health, inference
 from diagnosis.errors import ModelUnavailableError
 from diagnosis.models import Clinic, User
 from diagnosis.supervisor import Service, Supervisor
 from retina_portal.celery import app
 
 READY_SECONDS = 180
+# A little longer than the web server takes to stop gracefully.
+PORT_SECONDS = 20
 # How long the demo's reviews wait for its results, in a thread of their own.
 DEMO_REVIEW_SECONDS = 900
 # Any fixed number serves; it only has to be the same for every starting portal.
@@ -51,6 +56,7 @@ class Command(BaseCommand):
 
     help = "Run the portal: web server, workers and sweeper, restarted when they die."
     requires_system_checks = ()
+    is_waiting_for_port = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add host, port, concurrency and what to run."""
@@ -78,7 +84,7 @@ class Command(BaseCommand):
         if options["concurrency"] < 1:
             raise CommandError("--concurrency must be at least 1.")
         if runs_web:
-            _check_port(host, port)
+            self._wait_for_port(host, port)
         self._prepare(runs_web=runs_web)
         services = _web(host, port) if runs_web else []
         if runs_worker:
@@ -96,6 +102,20 @@ class Command(BaseCommand):
 
         supervisor.run(on_start=announce)
         self.stdout.write("Stopped.")
+
+    def _wait_for_port(self, host: str, port: int) -> None:
+        """Pass once the port is free: a web server that lost its supervisor answers what it had begun first."""
+        deadline = time.monotonic() + PORT_SECONDS
+        while problem := _problem_of_port(host, port):
+            if problem.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise CommandError(
+                    f"Port {port} on {host} cannot be used ({problem}). Stop what uses it, or choose another with --port."
+                ) from problem
+            if not self.is_waiting_for_port:
+                self.is_waiting_for_port = True
+                self.stdout.write(f"Port {port} is still in use; waiting up to {PORT_SECONDS} s for it.")
+                self.stdout.flush()
+            time.sleep(0.3)
 
     def _prepare(self, *, runs_web: bool) -> None:
         settings.RETINA_DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -167,16 +187,17 @@ def _number(name: str, default: int) -> int:
     return int(value)
 
 
-def _check_port(host: str, port: int) -> None:
+def _problem_of_port(host: str, port: int) -> OSError | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except (OSError, OverflowError) as error:
-            raise CommandError(
-                f"Port {port} on {host} cannot be used ({error}). Stop what uses it, or choose another with --port."
-            ) from error
+        except OverflowError as error:
+            return OSError(errno.EINVAL, str(error))
+        except OSError as error:
+            return error
+    return None
 
 
 def _web(host: str, port: int) -> list[Service]:
@@ -212,12 +233,19 @@ def _workers(concurrency: int, *, sweep: list[str]) -> list[Service]:
         "1",
     ]
     base += ["--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]
-    services = [
-        Service(name=f"worker {number}", command=[*base, "--hostname", f"worker{number}@%h"], env=env)
-        for number in range(1, concurrency + 1)
-    ]
+    services = []
+    for number in range(1, concurrency + 1):
+        name = nodename(f"worker{number}", gethostname())
+        services.append(
+            Service(
+                name=f"worker {number}",
+                command=[*base, "--hostname", name],
+                env=env,
+                is_stuck=partial(health.is_worker_stuck, name),
+            )
+        )
     command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "sweep", *sweep]
-    return [*services, Service(name="sweeper", command=command)]
+    return [*services, Service(name="sweeper", command=command, is_stuck=health.is_work_stuck)]
 
 
 def declare_queue() -> None:

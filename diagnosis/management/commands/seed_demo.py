@@ -149,4 +149,6 @@ def _submit(photograph: DemoPhotograph, *, patient: Patient, acting_user: User) 
         external_id=photograph.key,
         # Two runs at the same moment still submit each photograph once.
         idempotency_key=photograph.key,
+        # A visitor's own photograph goes before these.
+        is_batch=True,
     )

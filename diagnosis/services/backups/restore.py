@@ -124,9 +124,7 @@ def _refuse_unless_empty() -> None:
             f"The database is not empty (rows in {', '.join(filled)}). Restore into a new database, before the"
             " portal's first start there."
         )
-    # What was set aside counts too, also where a listing of stored files leaves it out: it would be deleted in time.
-    set_aside = any(path.is_file() for path in (Path(settings.MEDIA_ROOT) / "quarantine").rglob("*"))
-    if set_aside or next(storage.files(), None) is not None:
+    if next(storage.files(), None) is not None:
         raise BackupError("There are files in the media folder. Restore into an empty RETINA_DATA_DIR.")
 
 

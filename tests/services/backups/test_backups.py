@@ -26,7 +26,7 @@ from diagnosis.models import (
     WebhookDelivery,
     WorkerHeartbeat,
 )
-from diagnosis.services import execution, media_checks
+from diagnosis.services import execution, media_checks, progress
 from diagnosis.services.backups import backup, restore, rows, sealing
 from tests import factories
 
@@ -190,7 +190,7 @@ def test_a_backup_is_not_written_over_another_file_nor_among_the_photographs(fil
 def test_sessions_heartbeats_and_open_reservations_stay_behind(filled, folder, key_file, empty_set_up):
     principal = filled[0].requested_by
     Session.objects.create(session_key="s", session_data="", expire_date=timezone.now() + timedelta(hours=1))
-    execution.record_heartbeat("worker@here")
+    progress.record_ready("worker@here")
     IdempotencyKey.objects.create(principal=principal, key="open", body_sha256="a" * 64)
     IdempotencyKey.objects.create(principal=principal, key="done", body_sha256="b" * 64, diagnosis=filled[0])
     made = make(folder, key_file)
@@ -271,19 +271,6 @@ def test_a_media_folder_with_files_is_left_alone(filled, folder, key_file, setti
 
     assert not Clinic.objects.exists()
     assert files(settings) == before
-
-
-def test_a_media_folder_with_a_quarantine_is_left_alone(filled, folder, key_file, empty_set_up, settings):
-    made = make(folder, key_file)
-    empty_set_up()
-    set_aside = settings.MEDIA_ROOT / "quarantine" / "2026-11-01" / "images" / "one.jpg"
-    set_aside.parent.mkdir(parents=True)
-    set_aside.write_bytes(b"one")
-
-    with pytest.raises(CommandError, match="files in the media folder"):
-        call_command("restore", source=made.path, key_file=key_file)
-
-    assert set_aside.read_bytes() == b"one"
 
 
 def damaged(path, how):

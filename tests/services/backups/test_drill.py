@@ -42,7 +42,7 @@ rung = execution.sweep()
 inference.pipeline = lambda: None
 inference.analyse = lambda jpeg, mode, on_step: factories.fake_findings(mode=mode)
 job = Diagnosis.objects.get(pk=sys.argv[1])
-tasks._run(job.pk)
+tasks._run(execution.claim(job.pk))
 job.refresh_from_db()
 print(json.dumps({"counts": counts, "files": files, "faults": faults, "rung": len(rung), "job": [job.status, job.attempt]}))
 """
