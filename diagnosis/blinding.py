@@ -7,12 +7,13 @@ The REST API and the administration site are not blinded: no photographs are rea
 import uuid
 from collections.abc import Iterable
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from diagnosis import access
 from diagnosis.access import Capability
 from diagnosis.lifecycle import ReportStatus, Status
 from diagnosis.models import BlindGrade, Diagnosis, Outcome, Review, Role, User
+from diagnosis.models.diagnoses import DiagnosisQuerySet
 from diagnosis.readings import Reading
 
 # Those who read for a clinic. A platform administrator runs the system and is nobody's reader.
@@ -43,6 +44,24 @@ def veil(diagnoses: Iterable[Diagnosis], *, user: User) -> set[uuid.UUID]:
     return set(hidden)
 
 
+def unveiled(diagnoses: DiagnosisQuerySet, *, user: User) -> DiagnosisQuerySet:
+    """Leave out the diagnoses whose result this user has to grade first; the same rule as :func:`veil`."""
+    if user.role not in READERS:
+        return diagnoses
+    graded = BlindGrade.objects.filter(diagnosis=OuterRef("pk"), reader=user)
+    signed = Review.objects.filter(diagnosis=OuterRef("pk"), reviewer=user)
+    waiting = (
+        Q(
+            status=Status.SUCCEEDED,
+            report_status=ReportStatus.PRELIMINARY,
+            clinic__blind_review=True,
+        )
+        & ~Q(awaited_reading=Reading.ARBITRATION)
+        & ~Q(outcome=Outcome.UNGRADABLE)
+    )
+    return diagnoses.filter(~waiting | Exists(graded) | Exists(signed))
+
+
 def _awaits_a_blind_reading(diagnosis: Diagnosis) -> bool:
     return (
         diagnosis.status == Status.SUCCEEDED
@@ -66,9 +85,12 @@ def _take_out_result(diagnosis: Diagnosis) -> None:
     diagnosis.prediction = ""
     diagnosis.confidence = None
     diagnosis.probabilities = None
+    diagnosis.conditions = None
+    diagnosis.operating_point = ""
     diagnosis.image_path = None
     diagnosis.vessel_path = None
     diagnosis.agreement = None
+    diagnosis.is_contested = False
     diagnosis.vessel_features = None
     diagnosis.model_bundles = []
     diagnosis.timings_ms = {}

@@ -4,13 +4,14 @@ The web process loads neither torch nor TensorFlow: it only starts the decoding 
 bundle manifests. Workers load the pipeline once per child process.
 """
 
+import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -36,6 +37,7 @@ _patient_until: ContextVar[float] = ContextVar("patient_until", default=0.0)
 ALIGNMENT_VERSION = 1
 HOTTEST_AREA_VERSION = 1
 
+STATEMENTS_FILE = "statements.json"
 BUNDLE_NAMES = ("fundus_vessel_segmentation", "fundus_disease_classification", "vessel_map_classification")
 
 
@@ -70,8 +72,11 @@ class Findings:
 
     Attributes:
         outcome: ``finding``, ``indeterminate`` or ``ungradable``.
-        prediction: Class name, or empty unless the outcome is a finding.
+        prediction: The most probable suspected condition, or Normal where every condition is ruled out; empty unless
+            the outcome is a finding.
         probabilities: Fused class probabilities, or None when ungradable.
+        conditions: What is said of each condition and from which thresholds; None when ungradable.
+        operating_point: Which thresholds were used; empty when ungradable.
         image_path: ``prediction`` and ``probabilities`` of the image path, or None.
         vessel_path: The same of the vessel path, or None.
         agreement: Whether both paths name the same class; None with one path.
@@ -85,6 +90,8 @@ class Findings:
     outcome: str
     prediction: str
     probabilities: dict[str, float] | None
+    conditions: list[dict[str, Any]] | None
+    operating_point: str
     image_path: dict[str, Any] | None
     vessel_path: dict[str, Any] | None
     agreement: bool | None
@@ -231,13 +238,16 @@ def _bundles_at(directory: Path, _state: tuple[tuple[str, int, int], ...]) -> li
         except BundleError as error:
             logger.error("Bundle %s cannot be used: %s", name, error)  # noqa: TRY400 - the cause is in the message
             raise ModelUnavailableError from error
-        card = bundle.directory / "MODEL_CARD.md"
+        card, figures = bundle.directory / "MODEL_CARD.md", bundle.directory / STATEMENTS_FILE
         found.append(
             {
                 "name": bundle.name,
                 "version": bundle.version,
                 "sha256": bundle.sha256,
                 "metrics": bundle.manifest.get("metrics", {}),
+                "by_agreement": bundle.manifest.get("fusion", {}).get("metrics", {}).get("by_agreement"),
+                "statements": bundle.manifest.get("statements"),
+                "statement_figures": json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else None,
                 "card": card.read_text(encoding="utf-8") if card.exists() else "",
             }
         )
@@ -279,13 +289,14 @@ def warm_up() -> None:
     pipeline().warm_up()
 
 
-def analyse(jpeg: bytes, *, mode: str, on_step: Callable[[str], None]) -> Findings:
+def analyse(jpeg: bytes, *, mode: str, on_step: Callable[[str], None], operating_point: str | None = None) -> Findings:
     """Run the pipeline on a stored photograph.
 
     Args:
         jpeg: The stored re-encoded copy.
         mode: ``segment_classify`` or ``classify``.
         on_step: Called with the name of each step as it begins.
+        operating_point: Which thresholds judge the conditions; the bundle's default when None.
 
     Raises:
         AnalysisRefusedError: The photograph cannot be analysed; its code says why.
@@ -297,13 +308,24 @@ def analyse(jpeg: bytes, *, mode: str, on_step: Callable[[str], None]) -> Findin
 
     try:
         image = io.load_canonical(jpeg)
-        analysis = pipeline().analyse(image, PipelineMode(mode), on_step=lambda step: on_step(step.value))
+        analysis = pipeline().analyse(
+            image,
+            PipelineMode(mode),
+            operating_point=operating_point,
+            on_step=lambda step: on_step(step.value),
+        )
     except MLError as error:
         raise AnalysisRefusedError(error.code, error.message) from error
     return Findings(
         outcome=analysis.outcome.value,
-        prediction=analysis.prediction.label if analysis.prediction and analysis.outcome == "finding" else "",
+        prediction=analysis.named or "",
         probabilities=analysis.prediction.probabilities if analysis.prediction else None,
+        conditions=[
+            {**asdict(each), "statement": each.statement.value, "probability": round(each.probability, 7)}
+            for each in analysis.conditions
+        ]
+        or None,
+        operating_point=analysis.operating_point,
         image_path=_path(analysis.image_path),
         vessel_path=_path(analysis.vessel_path),
         agreement=analysis.agreement,

@@ -22,6 +22,14 @@ class Outcome(StrEnum):
     UNGRADABLE = "ungradable"
 
 
+class Statement(StrEnum):
+    """What is said of one condition."""
+
+    SUSPECTED = "suspected"
+    NOT_SUSPECTED = "not_suspected"
+    INDETERMINATE = "indeterminate"
+
+
 class Step(StrEnum):
     """Named steps of an analysis, in order, for progress display."""
 
@@ -150,6 +158,25 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionStatement:
+    """What is said of one condition, and from which figures.
+
+    Attributes:
+        condition: Class name.
+        statement: Suspected from ``rule_in`` on, not suspected below ``rule_out``, indeterminate between.
+        probability: Of the condition against no sign alone, 0 to 1; those of several conditions do not sum to 1.
+        rule_out: Threshold chosen for sensitivity.
+        rule_in: Threshold chosen for precision.
+    """
+
+    condition: str
+    statement: Statement
+    probability: float
+    rule_out: float
+    rule_in: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VesselFeatures:
     """Measures of one vessel mask, for research; None where there are too few vessels to take one.
 
@@ -180,6 +207,9 @@ class Analysis:
     Attributes:
         outcome: Finding, indeterminate or ungradable.
         prediction: Fused result; None when ungradable.
+        named: The most probable suspected condition, or no sign where every condition is ruled out; None otherwise.
+        conditions: A statement on each condition; none when ungradable.
+        operating_point: Which thresholds were used; empty when ungradable.
         image_path: Classifier on the photograph; None when ungradable.
         vessel_path: Classifier on the vessel map; None when ungradable or not asked for.
         agreement: Both paths name the same class; None when there is one path only.
@@ -188,13 +218,16 @@ class Analysis:
             field of view; None in mode ``classify`` or when no field of view was found.
         vessel_mask: (H, W) bool, ``vessel_probability`` at the bundle's threshold.
         vessel_features: Measures of ``vessel_mask``; None in mode ``classify`` or when not gradable.
-        heatmap: Grad-CAM of the fused prediction's class on the photograph, (H, W) float32 in [0, 1].
+        heatmap: Grad-CAM of the named class, else of the most probable one, on the photograph, (H, W) float32 in [0, 1].
         models: The bundles that the mode asks; stamped on ungradable results too.
         timings_ms: Milliseconds by step: decode (with the checks), segment, measure, classify, explain, total.
     """
 
     outcome: Outcome
     prediction: Prediction | None
+    named: str | None
+    conditions: tuple[ConditionStatement, ...]
+    operating_point: str
     image_path: Prediction | None
     vessel_path: Prediction | None
     agreement: bool | None

@@ -19,6 +19,7 @@ from ml.contracts import (
     Outcome,
     Prediction,
     Quality,
+    Statement,
     Step,
     VesselFeatures,
 )
@@ -82,9 +83,10 @@ class Pipeline:
             vessel_classifier: Vessel map to class probabilities.
 
         Raises:
-            BundleError: The bundles hold no usable fusion or abstention rule, or do not belong together.
+            BundleError: The bundles hold no usable fusion rule or thresholds, or do not belong together.
         """
         from ml.classification.fusion import FusionRule
+        from ml.classification.statements import StatementRule
 
         self._segmenter = segmenter
         self._image_classifier = image_classifier
@@ -94,6 +96,7 @@ class Pipeline:
             Mode.SEGMENT_CLASSIFY: FusionRule.from_manifests(image, vessel),
             Mode.CLASSIFY: FusionRule.from_manifests(image, None),
         }
+        self._statements = StatementRule.from_manifest(image)
 
     @classmethod
     def load(cls, model_dir: Path | None = None) -> "Pipeline":
@@ -141,9 +144,11 @@ class Pipeline:
             raise AssertionError("A plain disc has a field of view.")
         watch = _Stopwatch(None, dict.fromkeys(("decode", *_TIMED), 0.0))
         vessels = self._find_vessels(pixels, fov, watch)
-        self._graded(pixels, fov, Mode.SEGMENT_CLASSIFY, verdict, vessels, watch)
+        self._graded(pixels, fov, Mode.SEGMENT_CLASSIFY, verdict, vessels, watch, self._statements.default)
 
-    def analyse(self, image: FundusImage, mode: Mode, *, on_step: OnStep | None = None) -> Analysis:
+    def analyse(
+        self, image: FundusImage, mode: Mode, *, operating_point: str | None = None, on_step: OnStep | None = None
+    ) -> Analysis:
         """Analyse one photograph.
 
         The same photograph gives the same result, timings aside.
@@ -151,6 +156,8 @@ class Pipeline:
         Args:
             image: A decoded photograph.
             mode: Whether the vessel map is made and read too.
+            operating_point: Which thresholds judge the conditions; the bundle's default when None, or when the
+                bundle has no such point.
             on_step: Called with each step as it begins.
 
         Returns:
@@ -166,7 +173,8 @@ class Pipeline:
             vessels = self._find_vessels(image.pixels, fov, watch)
         if fov is None or not verdict.gradable:
             return self._ungradable(mode, verdict, vessels, watch)
-        return self._graded(image.pixels, fov, mode, verdict, vessels, watch)
+        point = self._statements.known_point(operating_point)
+        return self._graded(image.pixels, fov, mode, verdict, vessels, watch, point)
 
     def _find_vessels(self, pixels: NDArray[np.uint8], fov: FieldOfView, watch: _Stopwatch) -> _Vessels:
         watch.begin(Step.SEGMENTING)
@@ -182,22 +190,28 @@ class Pipeline:
         verdict: Quality,
         vessels: _Vessels | None,
         watch: _Stopwatch,
+        point: str,
     ) -> Analysis:
         from ml.classification.gradcam import heatmap
 
         features = None if vessels is None else _measured(vessels, fov, watch)
         watch.begin(Step.CLASSIFYING)
         image_path, vessel_path, fused = self._classify(pixels, fov, mode, vessels)
+        conditions, named = self._statements.statements(fused.prediction.probabilities, point)
         watch.end("classify")
         watch.begin(Step.EXPLAINING)
-        heat = heatmap(image_path, fused.prediction.label, fov, shape=fov.mask.shape)
+        heat = heatmap(image_path, named or fused.prediction.label, fov, shape=fov.mask.shape)
         watch.end("explain")
-        unlike = self._image_classifier.is_unlike_training(image_path)
-        if unlike:
+        if self._image_classifier.is_unlike_training(image_path):
             verdict = replace(verdict, remarks=(*verdict.remarks, "unlike_training"))
+            # What the thresholds were chosen on says nothing of such a photograph.
+            conditions, named = tuple(replace(each, statement=Statement.INDETERMINATE) for each in conditions), None
         return Analysis(
-            outcome=Outcome.INDETERMINATE if fused.indeterminate or unlike else Outcome.FINDING,
+            outcome=Outcome.INDETERMINATE if named is None else Outcome.FINDING,
             prediction=fused.prediction,
+            named=named,
+            conditions=conditions,
+            operating_point=point,
             image_path=_prediction(image_path),
             vessel_path=None if vessel_path is None else _prediction(vessel_path),
             agreement=fused.agreement,
@@ -226,6 +240,9 @@ class Pipeline:
         return Analysis(
             outcome=Outcome.UNGRADABLE,
             prediction=None,
+            named=None,
+            conditions=(),
+            operating_point="",
             image_path=None,
             vessel_path=None,
             agreement=None,

@@ -31,6 +31,17 @@ from diagnosis.models import (
 
 PASSWORD = "correct-horse-battery"
 FOUR = {"DiabeticRetinopathy": 0.03, "Glaucoma": 0.81, "Myopia": 0.02, "Normal": 0.14}
+CONDITIONS = [
+    {
+        "condition": "DiabeticRetinopathy",
+        "statement": "not_suspected",
+        "probability": 0.1764706,
+        "rule_out": 0.49,
+        "rule_in": 0.64,
+    },
+    {"condition": "Glaucoma", "statement": "suspected", "probability": 0.8526316, "rule_out": 0.13, "rule_in": 0.75},
+    {"condition": "Myopia", "statement": "not_suspected", "probability": 0.125, "rule_out": 0.2, "rule_in": 0.4},
+]
 BUNDLES = [
     {"name": "fundus_vessel_segmentation", "version": "1.0.0", "sha256": "a" * 64},
     {"name": "fundus_disease_classification", "version": "1.0.0", "sha256": "b" * 64},
@@ -187,6 +198,9 @@ def finished_diagnosis(**fields: Any) -> Diagnosis:
         "prediction": findings.prediction,
         "confidence": 0.81,
         "probabilities": findings.probabilities,
+        "conditions": findings.conditions,
+        "operating_point": findings.operating_point,
+        "is_contested": False,
         "image_path": findings.image_path,
         "vessel_path": findings.vessel_path,
         "agreement": findings.agreement,
@@ -196,6 +210,8 @@ def finished_diagnosis(**fields: Any) -> Diagnosis:
         "timings_ms": findings.timings_ms,
         "artifacts": artifacts,
     }
+    if "conditions" not in fields:
+        result["conditions"] = conditions(fields.get("outcome", findings.outcome), fields.get("prediction", "Glaucoma"))
     result.update({name: value for name, value in fields.items() if name in result or name == "report_status"})
     Diagnosis.objects.filter(pk=diagnosis.pk).update(**result)
     diagnosis.refresh_from_db()
@@ -225,6 +241,8 @@ def fake_findings(*, mode: str = Mode.SEGMENT_CLASSIFY, outcome: str = Outcome.F
         outcome=outcome,
         prediction="Glaucoma" if named else "",
         probabilities=dict(FOUR) if gradable else None,
+        conditions=conditions(outcome),
+        operating_point="balanced" if gradable else "",
         image_path=path,
         vessel_path=path if both else None,
         agreement=True if both and gradable else None,
@@ -234,6 +252,16 @@ def fake_findings(*, mode: str = Mode.SEGMENT_CLASSIFY, outcome: str = Outcome.F
         timings_ms={"decode": 1.0, "segment": 2.0, "measure": 0.5, "classify": 3.0, "explain": 4.0, "total": 10.5},
         pictures={name: (f"{name}.png", "image/png", png(level=marker)) for name in names},
     )
+
+
+def conditions(outcome: str, prediction: str = "Glaucoma") -> list[dict[str, Any]] | None:
+    """Return the statements that belong to an outcome and to the class that is named."""
+    if outcome == Outcome.UNGRADABLE:
+        return None
+    if outcome == Outcome.INDETERMINATE:
+        return [{**row, "statement": "indeterminate"} for row in CONDITIONS]
+    words = {True: "suspected", False: "not_suspected"}
+    return [{**row, "statement": words[row["condition"] == prediction]} for row in CONDITIONS]
 
 
 def accept_any(data: bytes, *, declared_type: str | None, file_name: str | None) -> AcceptedPhotograph:

@@ -112,6 +112,7 @@ class DiagnosisAdmin(PrivateSearchMixin, ReadOnlyAdmin):
         "mode",
         "status",
         "agreement",
+        "is_contested",
     ]
     list_select_related = ["patient", "image", "clinic"]
     search_help_text = _("Name, MRN, birth date, or the id of a diagnosis, photograph or patient")

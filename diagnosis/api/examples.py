@@ -17,6 +17,29 @@ _DIAGNOSIS_URL = PORTAL + _DIAGNOSIS_PATH
 _PATIENT_URL = f"{PORTAL}/api/v1/patients/{PATIENT_ID}/"
 _WEBHOOK_URL = f"{PORTAL}/api/v1/webhooks/{WEBHOOK_ID}/"
 _PROBABILITIES = {"DiabeticRetinopathy": 0.03, "Glaucoma": 0.81, "Myopia": 0.02, "Normal": 0.14}
+_CONDITIONS = [
+    {
+        "condition": "DiabeticRetinopathy",
+        "statement": "not_suspected",
+        "probability": 0.1764706,
+        "rule_out": 0.4882,
+        "rule_in": 0.6368,
+    },
+    {
+        "condition": "Glaucoma",
+        "statement": "suspected",
+        "probability": 0.8526316,
+        "rule_out": 0.1265,
+        "rule_in": 0.7526,
+    },
+    {
+        "condition": "Myopia",
+        "statement": "indeterminate",
+        "probability": 0.125,
+        "rule_out": 0.0785,
+        "rule_in": 0.1295,
+    },
+]
 _MODELS = [
     {"name": "fundus_vessel_segmentation", "version": "1.0.0", "sha256": "5f1d0c9e" * 8},
     {"name": "fundus_disease_classification", "version": "1.0.0", "sha256": "a30b72d4" * 8},
@@ -83,6 +106,9 @@ _QUEUED: dict[str, Any] = {
     "outcome": None,
     "prediction": None,
     "probabilities": None,
+    "conditions": None,
+    "operating_point": None,
+    "contested": False,
     "paths": {"image": None, "vessel": None},
     "agreement": None,
     "vessel_features": None,
@@ -106,6 +132,9 @@ _SUCCEEDED: dict[str, Any] = {
     "outcome": "finding",
     "prediction": "Glaucoma",
     "probabilities": _PROBABILITIES,
+    "conditions": _CONDITIONS,
+    "operating_point": "balanced",
+    "contested": False,
     "paths": {"image": _PATH, "vessel": _PATH},
     "agreement": True,
     "vessel_features": {
@@ -136,6 +165,8 @@ _UNGRADABLE = {
     "outcome": "ungradable",
     "prediction": None,
     "probabilities": None,
+    "conditions": None,
+    "operating_point": None,
     "paths": {"image": None, "vessel": None},
     "agreement": None,
     "vessel_features": None,

@@ -71,6 +71,12 @@ class DiagnosisFilterSet(django_filters.FilterSet):
     status = django_filters.ChoiceFilter(choices=Status.choices)
     outcome = django_filters.ChoiceFilter(choices=Outcome.choices)
     prediction = django_filters.ChoiceFilter(choices=DiseaseClass.choices)
+    contested = django_filters.TypedChoiceFilter(
+        field_name="is_contested",
+        choices=[("true", "true"), ("false", "false")],
+        coerce=lambda text: text == "true",
+        label=_("Whether something in the result speaks against its statement."),
+    )
     mode = django_filters.ChoiceFilter(choices=Mode.choices)
     reviewed = extend_schema_field(OpenApiTypes.BOOL)(
         django_filters.ChoiceFilter(

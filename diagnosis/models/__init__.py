@@ -2,7 +2,7 @@
 
 from diagnosis.models.audit import AppendOnlyError, AuditChain, AuditEvent
 from diagnosis.models.batches import Batch, BatchItem
-from diagnosis.models.clinics import Clinic
+from diagnosis.models.clinics import Clinic, OperatingPoint
 from diagnosis.models.diagnoses import Diagnosis, DiseaseClass, Mode, Outcome
 from diagnosis.models.images import FundusImage, Laterality
 from diagnosis.models.operations import FileRemoval, IdempotencyKey, WorkerHeartbeat
@@ -39,6 +39,7 @@ __all__ = [
     "IdempotencyKey",
     "Laterality",
     "Mode",
+    "OperatingPoint",
     "Outcome",
     "Patient",
     "Review",

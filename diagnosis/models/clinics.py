@@ -7,6 +7,13 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 
+class OperatingPoint(models.TextChoices):
+    """Which pair of thresholds per condition a clinic works with; the bundle holds the numbers."""
+
+    BALANCED = "balanced", _("Balanced")
+    SCREENING = "screening", _("Screening")
+
+
 class Clinic(models.Model):
     """One clinic; patients, photographs and diagnoses belong to exactly one."""
 
@@ -31,6 +38,13 @@ class Clinic(models.Model):
     )
     # When a worker last began a photograph of this clinic: clinics take turns.
     last_served_at = models.DateTimeField(null=True, blank=True, editable=False)
+    operating_point = models.CharField(
+        _("operating point"),
+        max_length=20,
+        choices=OperatingPoint.choices,
+        default=OperatingPoint.BALANCED,
+        help_text=_("Screening misses fewer eyes and leaves more of them indeterminate."),
+    )
 
     class Meta:
         ordering = ["name"]

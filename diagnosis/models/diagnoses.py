@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from diagnosis import lifecycle
 from diagnosis.lifecycle import ReportStatus, Status
-from diagnosis.models.clinics import Clinic
+from diagnosis.models.clinics import Clinic, OperatingPoint
 from diagnosis.models.images import FundusImage
 from diagnosis.models.patients import Patient
 from diagnosis.models.scoping import ClinicScopedQuerySet
@@ -46,8 +46,9 @@ class DiseaseClass(models.TextChoices):
 
 # A result that no clinician has settled yet.
 UNSIGNED = Q(status=Status.SUCCEEDED, report_status=ReportStatus.PRELIMINARY)
-# The models did not say "no sign of the three conditions", and the photograph can be read.
-SUSPECT = Q(outcome__in=[Outcome.FINDING, Outcome.INDETERMINATE]) & ~Q(prediction=DiseaseClass.NORMAL)
+READABLE = Q(outcome__in=[Outcome.FINDING, Outcome.INDETERMINATE])
+# The models did not plainly say "no sign of the three conditions", and the photograph can be read.
+SUSPECT = READABLE & (~Q(prediction=DiseaseClass.NORMAL) | Q(is_contested=True))
 
 
 class _Literal(models.Value):
@@ -77,13 +78,17 @@ class DiagnosisQuerySet(ClinicScopedQuerySet["Diagnosis"]):
         return self.unsigned().filter(awaited_reading=reading)
 
     def overdue(self) -> Self:
-        """Suspected findings that were not signed within the hours of their clinic."""
+        """What a clinician should have looked at within the hours of their clinic, and nobody signed.
+
+        Suspected, indeterminate and contested results; where readers grade blindly every readable one, since
+        being overdue would tell them what the models said.
+        """
         now = timezone.now()
         limits = Clinic.objects.order_by().values_list("escalation_hours", flat=True).distinct()
         is_late = Q(pk__in=[])
         for hours in limits:
             is_late |= Q(clinic__escalation_hours=hours, finished_at__lt=now - timedelta(hours=hours))
-        return self.unsigned().filter(SUSPECT & is_late)
+        return self.unsigned().filter((SUSPECT | (READABLE & Q(clinic__blind_review=True))) & is_late)
 
     def lease_expired(self) -> Self:
         """Running, but the worker stopped renewing its lease (by the database's clock)."""
@@ -184,9 +189,14 @@ class Diagnosis(models.Model):
     prediction = models.CharField(_("class"), max_length=30, choices=DiseaseClass.choices, blank=True)
     confidence = models.FloatField(_("probability"), null=True, blank=True)
     probabilities = models.JSONField(null=True, blank=True)
+    # One for each condition: condition, statement, probability, rule_out, rule_in; null in results of older models.
+    conditions = models.JSONField(null=True, blank=True)
+    operating_point = models.CharField(_("operating point"), max_length=20, choices=OperatingPoint.choices, blank=True)
     image_path = models.JSONField(null=True, blank=True)
     vessel_path = models.JSONField(null=True, blank=True)
     agreement = models.BooleanField(_("paths agree"), null=True, blank=True)
+    # Something in the result speaks against its statement (``statements.is_contested``).
+    is_contested = models.BooleanField(_("contested"), default=False)
     vessel_features = models.JSONField(null=True, blank=True)
     quality = models.JSONField(null=True, blank=True)
     model_bundles = models.JSONField(_("models"), default=list)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from diagnosis import statements
 from diagnosis.models import Diagnosis, DiseaseClass, Outcome, Review, Verdict
 
 Text = str | Promise
@@ -99,7 +100,10 @@ _BY_CLASS: dict[str, Advice] = {
     ),
     DiseaseClass.NORMAL: Advice(
         steps=(
-            _("Keep to the usual interval of eye examinations for this patient; this result does not replace one."),
+            _(
+                "Keep to the interval of eye examinations that the risk of this patient asks for: diabetes, glaucoma in the "
+                "family, high myopia. This result replaces no examination and lengthens no interval."
+            ),
             _(
                 "Symptoms come first: examine any eye with loss of sight, pain, flashes or distortion, whatever is said here."
             ),
@@ -111,6 +115,12 @@ _INDETERMINATE = Advice(
     steps=(
         _("Have a clinician read the photograph; until then, treat this eye as not screened."),
         _("A second photograph of the same eye may help, if this one is not sharp and evenly lit."),
+    ),
+)
+_CONTESTED = Advice(
+    steps=(
+        _("Have a clinician read the photograph before the patient is told that nothing was seen."),
+        _("Until then, treat this eye as not screened."),
     ),
 )
 _UNGRADABLE = Advice(
@@ -131,5 +141,19 @@ def for_result(diagnosis: Diagnosis, review: Review | None = None) -> Advice | N
     if review is not None and review.verdict != Verdict.AGREE:
         return _BY_CLASS[review.label] if review.label else _UNGRADABLE
     if diagnosis.outcome == Outcome.FINDING:
-        return _BY_CLASS[diagnosis.prediction]
+        return _for_finding(diagnosis, is_read=review is not None)
     return {Outcome.INDETERMINATE: _INDETERMINATE, Outcome.UNGRADABLE: _UNGRADABLE}.get(diagnosis.outcome)
+
+
+def _for_finding(diagnosis: Diagnosis, *, is_read: bool) -> Advice:
+    if diagnosis.prediction == DiseaseClass.NORMAL and diagnosis.is_contested and not is_read:
+        return _CONTESTED
+    parts = [_BY_CLASS[name] for name in statements.suspected(diagnosis.conditions) or [diagnosis.prediction]]
+    if len(parts) == 1:
+        return parts[0]
+    # The first two steps of each: what to arrange, and what cannot wait.
+    return Advice(
+        steps=tuple(step for part in parts for step in part.steps[:2]),
+        sources=tuple(source for part in parts for source in part.sources),
+        topic=parts[0].topic,
+    )

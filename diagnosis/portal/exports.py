@@ -20,6 +20,7 @@ BYTE_ORDER_MARK = "\ufeff"
 # Spreadsheets run cells that begin with these; the wide ones are folded to the narrow ones by some.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
+CONDITIONS = tuple(label for label in DiseaseClass.values if label != DiseaseClass.NORMAL)
 COLUMNS = (
     "diagnosis_id",
     "clinic",
@@ -37,6 +38,9 @@ COLUMNS = (
     "outcome",
     "model_class",
     *(f"probability_{label}" for label in DiseaseClass.values),
+    *(f"statement_{label}" for label in CONDITIONS),
+    "operating_point",
+    "contested",
     "paths_agree",
     "models",
     "report_status",
@@ -102,11 +106,18 @@ def _row(diagnosis: Diagnosis, *, is_hidden: bool) -> list[object]:
         diagnosis.outcome,
         diagnosis.prediction,
         *((diagnosis.probabilities or {}).get(label) for label in DiseaseClass.values),
+        *(_statements(diagnosis).get(label, "") for label in CONDITIONS),
+        diagnosis.operating_point,
+        "" if is_hidden or not diagnosis.outcome else "yes" if diagnosis.is_contested else "no",
         {True: "yes", False: "no"}.get(diagnosis.agreement, ""),
         "; ".join(f"{bundle['name']} {bundle['version']}" for bundle in diagnosis.model_bundles),
         diagnosis.report_status,
         *_signature(diagnosis),
     ]
+
+
+def _statements(diagnosis: Diagnosis) -> dict[str, str]:
+    return {row["condition"]: row["statement"] for row in diagnosis.conditions or []}
 
 
 def _signatures() -> Prefetch:

@@ -7,7 +7,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from diagnosis import lifecycle
+from diagnosis import blinding, lifecycle
 from diagnosis.lifecycle import Status
 from diagnosis.models import Diagnosis, Outcome, Review, User
 from diagnosis.models.diagnoses import DiagnosisQuerySet
@@ -18,6 +18,7 @@ FILTERS: dict[str, str | Promise] = {
     "urgent": _("Urgent"),
     "second": _("Second reading"),
     "arbitrate": _("To arbitrate"),
+    "contested": _("Contested"),
     "ungradable": _("Not gradable"),
     "mine": _("Mine"),
     "active": _("In progress"),
@@ -25,7 +26,7 @@ FILTERS: dict[str, str | Promise] = {
     "all": _("All"),
 }
 # Those that are read one after the other.
-QUEUES = ("review", "urgent", "second", "arbitrate", "ungradable")
+QUEUES = ("review", "urgent", "second", "arbitrate", "contested", "ungradable")
 # Those whose number is work that waits.
 COUNTED = ("review", "urgent", "second", "arbitrate")
 # Only clinics with second readers have these; they are shown where there is something in them.
@@ -76,6 +77,9 @@ def filtered(diagnoses: DiagnosisQuerySet, *, name: str, user: User) -> Diagnosi
         return _for_another(diagnoses.awaiting(Reading.SECOND), user)
     if name == "arbitrate":
         return _for_another(diagnoses.awaiting(Reading.ARBITRATION), user)
+    if name == "contested":
+        # Not what a reader has yet to grade blindly: standing here would tell what the models said.
+        return blinding.unveiled(diagnoses.filter(is_contested=True), user=user)
     conditions = {
         "ungradable": Q(outcome=Outcome.UNGRADABLE),
         "active": Q(status__in=sorted(lifecycle.ACTIVE)),

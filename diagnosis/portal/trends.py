@@ -36,8 +36,13 @@ def trends(images: Iterable[FundusImage]) -> list[Figure]:
         for image in sorted(images, key=lambda image: image.taken_at)
         if image.newest_first and image.newest_first[0].probabilities
     ]
-    by_eye = [(eye, [point for point in points if point.image.laterality == eye]) for eye in Laterality]
+    by_eye = [(eye, _by_visit(point for point in points if point.image.laterality == eye)) for eye in Laterality]
     return [_trend(eye, found) for eye, found in by_eye if len(found) >= FEWEST]
+
+
+def _by_visit(points: Iterable[Point]) -> list[Point]:
+    """Keep the last photograph of each day: two of one visit are no course of a disease."""
+    return list({timezone.localtime(point.image.taken_at).date(): point for point in points}.values())
 
 
 def _trend(eye: Laterality, points: Sequence[Point]) -> Figure:

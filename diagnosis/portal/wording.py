@@ -11,10 +11,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from diagnosis import retake
+from diagnosis import retake, statements
 from diagnosis.lifecycle import ReportStatus, Status
 from diagnosis.models import Diagnosis, DiseaseClass, Outcome, Review, Verdict
 from diagnosis.readings import Reading
+from diagnosis.templatetags.portal import percent
 
 Text = str | Promise
 
@@ -104,28 +105,111 @@ def describe(diagnosis: Diagnosis) -> Statement:
 
 
 def _finding(diagnosis: Diagnosis) -> Statement:
+    suspected = statements.suspected(diagnosis.conditions)
+    if len(suspected) > 1:
+        return _several(suspected)
     headline, explanation = FINDINGS[diagnosis.prediction]
     return Statement(
-        tone=Tone.CLEAR if diagnosis.prediction == DiseaseClass.NORMAL else Tone.SUSPECT,
+        tone=_tone(diagnosis),
         short=FINDINGS_IN_LISTS[diagnosis.prediction],
         headline=headline,
-        explanation=explanation,
+        explanation=f"{explanation} {contested_in_words(diagnosis)}".strip(),
     )
 
 
+def _tone(diagnosis: Diagnosis) -> Tone:
+    if diagnosis.is_contested:
+        return Tone.UNSURE
+    return Tone.CLEAR if diagnosis.prediction == DiseaseClass.NORMAL else Tone.SUSPECT
+
+
+def _several(suspected: list[str]) -> Statement:
+    names = ", ".join(str(FINDINGS_IN_LISTS[name]) for name in suspected)
+    return Statement(
+        tone=Tone.SUSPECT,
+        short=_("%(count)d conditions suspected") % {"count": len(suspected)},
+        headline=names,
+        explanation=_(
+            "Each condition is weighed by itself, so that two can be suspected in one eye. A clinician needs to look "
+            "for each of them."
+        ),
+    )
+
+
+def contested_in_words(diagnosis: Diagnosis) -> str:
+    """Return what speaks against a plain statement, as sentences; empty where nothing does."""
+    if not diagnosis.is_contested:
+        return ""
+    probabilities = diagnosis.probabilities or {}
+    others = {name: value for name, value in probabilities.items() if name != diagnosis.prediction}
+    runner_up = max(others, key=others.__getitem__)
+    said = []
+    if diagnosis.agreement is False:
+        said.append(_("The vessel map points to another class than the photograph."))
+    if others[runner_up] >= statements.RUNNER_UP:
+        said.append(
+            _("“%(name)s” comes close, with %(share)s.")
+            % {"name": CLASS_NAMES[runner_up], "share": percent(others[runner_up])}
+        )
+    return " ".join([*said, _("A clinician needs to look at the photograph.")])
+
+
 def _indeterminate(diagnosis: Diagnosis) -> Statement:
+    undecided = ", ".join(str(CLASS_NAMES[name]) for name in statements.undecided(diagnosis.conditions))
     if "unlike_training" in (diagnosis.quality or {}).get("remarks", []):
         explanation = _(
             "The photograph is unlike those that the models learnt from, so no class is named. "
             "A clinician needs to look at it."
         )
-    elif diagnosis.agreement is False:
-        explanation = _(
-            "The two ways of reading the photograph point to different conditions. A clinician needs to look at it."
-        )
+    elif undecided:
+        explanation = _("Neither suspected nor ruled out: %(names)s. A clinician needs to look at the photograph.") % {
+            "names": undecided
+        }
     else:
+        # A result of models that did not speak of each condition.
         explanation = _("No class stands out clearly enough to be named. A clinician needs to look at it.")
     return Statement(tone=Tone.UNSURE, short=_("Indeterminate"), headline=_("Indeterminate"), explanation=explanation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionWords:
+    """What is said of one condition of one eye.
+
+    Attributes:
+        name: Of the condition.
+        tone: How it is drawn.
+        words: Suspected, not suspected or indeterminate.
+        probability: Of the condition against none of the three, 0 to 1.
+        limits: From where on it is suspected and below what it is not.
+    """
+
+    name: Text
+    tone: Tone
+    words: Text
+    probability: float
+    limits: Text
+
+
+_CONDITION_WORDS: dict[str, tuple[Tone, Text]] = {
+    "suspected": (Tone.SUSPECT, gettext_lazy("Suspected")),
+    "not_suspected": (Tone.CLEAR, gettext_lazy("Not suspected")),
+    "indeterminate": (Tone.UNSURE, gettext_lazy("Indeterminate")),
+}
+
+
+def conditions(diagnosis: Diagnosis) -> list[ConditionWords]:
+    """Return the statements on the three conditions; empty for results of models that made none."""
+    return [
+        ConditionWords(
+            name=CLASS_NAMES[row["condition"]],
+            tone=_CONDITION_WORDS[row["statement"]][0],
+            words=_CONDITION_WORDS[row["statement"]][1],
+            probability=row["probability"],
+            limits=_("not suspected below %(low)s, suspected from %(high)s")
+            % {"low": percent(row["rule_out"]), "high": percent(row["rule_in"])},
+        )
+        for row in diagnosis.conditions or []
+    ]
 
 
 def _ungradable(_diagnosis: Diagnosis) -> Statement:

@@ -15,7 +15,7 @@ from django.db.models import Case, DateTimeField, Expression, ExpressionWrapper,
 from django.db.models.functions import Coalesce, Least, Now
 from django.utils.translation import gettext_noop
 
-from diagnosis import audit, inference, storage
+from diagnosis import audit, inference, statements, storage
 from diagnosis.errors import StorageFullError
 from diagnosis.inference import Findings
 from diagnosis.lifecycle import Status
@@ -228,9 +228,14 @@ def _store_result(diagnosis: Diagnosis, findings: Findings, artifacts: dict[str,
             prediction=findings.prediction,
             confidence=max(findings.probabilities.values()) if findings.probabilities else None,
             probabilities=findings.probabilities,
+            conditions=findings.conditions,
+            operating_point=findings.operating_point,
             image_path=findings.image_path,
             vessel_path=findings.vessel_path,
             agreement=findings.agreement,
+            is_contested=statements.is_contested(
+                prediction=findings.prediction, probabilities=findings.probabilities, agreement=findings.agreement
+            ),
             vessel_features=findings.vessel_features,
             quality=findings.quality,
             model_bundles=findings.models,
@@ -392,7 +397,10 @@ def execute(diagnosis: Diagnosis) -> bool:
     try:
         with lease_kept(diagnosis):
             findings = inference.analyse(
-                photograph_of(diagnosis), mode=diagnosis.mode, on_step=lambda step: report_step(diagnosis, step)
+                photograph_of(diagnosis),
+                mode=diagnosis.mode,
+                operating_point=diagnosis.clinic.operating_point,
+                on_step=lambda step: report_step(diagnosis, step),
             )
             report_step(diagnosis, "saving")
             return complete(diagnosis, findings)

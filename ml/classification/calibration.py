@@ -1,14 +1,10 @@
-"""Probabilities that mean what they say: temperature, class offsets, and when to abstain."""
+"""Probabilities that mean what they say: temperature, class offsets and mixing."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-
-# A threshold that no probability reaches.
-NEVER = 1.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,42 +37,6 @@ class Calibration:
     def mix(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return values (..., K), one for each raw class, as one for each calibrated class."""
         return np.asarray(values if self.mixing is None else values @ self.mixing.T, dtype=np.float64)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Abstention:
-    """When no class is named.
-
-    To overlook a rare disease is as bad as to overlook a common one. So the confidence in the most probable class is
-    not its probability, which its being common raises, but what the probability would be if every class were equally
-    frequent: the frequencies are divided out (Saerens, Latinne and Decaestecker 2002, doi:10.1162/089976602753284446).
-
-    Attributes:
-        min_confidence: Lowest confidence with which the most probable class is named, 0 to 1.
-        frequencies: (K,) how frequent each class is among the photographs that the probabilities are calibrated for.
-        disagreement: Two paths that name different classes, both with at least this probability,
-            disagree strongly.
-    """
-
-    min_confidence: float
-    frequencies: tuple[float, ...]
-    disagreement: float = NEVER
-
-    def confidence(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return for each row of (..., K) the confidence in its most probable class; (...), 0 to 1."""
-        balanced = np.asarray(probabilities, dtype=np.float64) / self.frequencies
-        top = np.take_along_axis(balanced, probabilities.argmax(axis=-1)[..., None], axis=-1)[..., 0]
-        return np.asarray(top / balanced.sum(axis=-1))
-
-    def is_unsure(self, probabilities: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Tell for which rows of (..., K) no class is named; (...) bool."""
-        unsure: NDArray[np.bool_] = self.confidence(probabilities) < self.min_confidence
-        return unsure
-
-    def as_table(self) -> dict[str, Any]:
-        """Return what a bundle's manifest holds of it; one path has no threshold for disagreement."""
-        table: dict[str, Any] = {"min_confidence": self.min_confidence, "frequencies": list(self.frequencies)}
-        return table if self.disagreement >= NEVER else {**table, "disagreement": self.disagreement}
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -131,21 +91,3 @@ def fit_calibration(
     # A few photographs that are all told rightly would sharpen without end.
     bounds = [(-5.0, 5.0)] + [(None, None)] * (start.size - 1)
     return unpack(minimize(loss, start, method="L-BFGS-B", bounds=bounds).x)
-
-
-def fit_abstention(probabilities: NDArray[np.floating], *, coverage: float) -> Abstention:
-    """Choose the confidence that leaves about ``coverage`` of the validation photographs with a class.
-
-    Args:
-        probabilities: (n, K) calibrated, of validation photographs; their mean is how frequent each class is.
-        coverage: Share that shall keep a class, in (0, 1].
-
-    Returns:
-        The rule; ``disagreement`` never triggers.
-    """
-    # A class that these photographs lack is taken to be rare, not impossible.
-    frequencies = tuple(max(round(float(share), 4), 1e-4) for share in probabilities.mean(axis=0))
-    every = Abstention(min_confidence=0.0, frequencies=frequencies)
-    threshold = float(np.quantile(every.confidence(probabilities), 1 - coverage))
-    # Rounded down, so that the threshold in the bundle abstains on no more than was asked for.
-    return replace(every, min_confidence=float(np.floor(threshold * 1e4) / 1e4))

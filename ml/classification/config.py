@@ -102,7 +102,6 @@ class TrainingConfig:
         kind: ``photograph`` or ``vessel_map``.
         seed: Of draws and augmentation.
         threads: Threads of the framework; 0 leaves its own choice.
-        coverage: Share of validation photographs that shall keep a class.
         begins_from: Files beside this one whose experiments come first: one for the first stage of the same
             network, one for each part of joined backbones, none when there is one stage. Where folds are held
             out in turn, each part is trained without its fold.
@@ -117,7 +116,6 @@ class TrainingConfig:
     fit: FitConfig
     augmentation: Augmentation = field(default_factory=Augmentation)
     threads: int = 0
-    coverage: float = 0.85
     begins_from: tuple[str, ...] = ()
     grading: GradingConfig | None = None
 

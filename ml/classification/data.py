@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from ml.classification.grades import read_grade
 from ml.contracts import Box, FieldOfView
 from ml.errors import UngradableImageError
 from ml.evaluation import shortcut
@@ -23,6 +24,7 @@ CLASSES = ("DiabeticRetinopathy", "Glaucoma", "Myopia", "Normal")
 
 UNKNOWN_SOURCE = "unknown"
 BOX_COLUMN = "fov_box"
+_EYES = {"right": "R", "r": "R", "od": "R", "left": "L", "l": "L", "os": "L"}
 
 
 def hidden_name(text: str) -> str:
@@ -43,6 +45,8 @@ class LabelledPhotograph:
         quality: First word of the label's quality (strong, medium, weak, comorbid); empty when unknown.
         box: Field of view of a vessel map, which cannot be found in the map itself; None for photographs.
         original_label: The data set's own words; empty when the manifest has none.
+        patient: Who it is of; empty when unknown.
+        eye: ``R``, ``L``, or empty when unknown.
     """
 
     file: str
@@ -53,6 +57,13 @@ class LabelledPhotograph:
     quality: str
     box: Box | None = None
     original_label: str = ""
+    patient: str = ""
+    eye: str = ""
+
+    @property
+    def grade(self) -> int | None:
+        """Grade of retinopathy that the data set's own label states; None where it states none."""
+        return read_grade(self.original_label)
 
     @property
     def key(self) -> str:
@@ -142,6 +153,8 @@ def _from_row(row: dict[str, str]) -> LabelledPhotograph:
         quality=quality[0] if quality else "",
         box=Box(**dict(zip(("top", "left", "bottom", "right"), map(int, box), strict=True))) if box else None,
         original_label=(row.get("original_label") or "").strip(),
+        patient=f"{source}/{row['patient_id']}" if row.get("patient_id") else "",
+        eye=_EYES.get((row.get("eye") or "").strip().lower(), ""),
     )
 
 

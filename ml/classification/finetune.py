@@ -53,7 +53,7 @@ class TrainingBatches(keras.utils.PyDataset):
         rows = self._data.rows(chosen)
         return grading.encode_targets(
             labels,
-            [grading.read_grade(row.original_label) for row in rows],
+            [row.grade for row in rows],
             class_known=np.asarray([row.source not in self._config.grading.grade_only_sources for row in rows]),
             class_count=len(CLASSES),
         )

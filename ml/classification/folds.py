@@ -17,8 +17,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.classification import backbones, train
-from ml.classification.calibration import fit_abstention, fit_calibration, softmax
+from ml.classification import backbones, statement_fit, train
+from ml.classification.calibration import fit_calibration, softmax
 from ml.classification.config import TrainingConfig
 from ml.classification.data import CLASSES
 from ml.classification.finetune import predict_logits
@@ -95,7 +95,7 @@ def finish(weights: Sequence[Path], data: TrainingData, config: TrainingConfig, 
         out: Run folder; receives the weights, the predictions and the metrics.
 
     Returns:
-        ``temperature``, ``abstention``, the report ``test``, out of fold, and ``out_of_fold``: what turns the
+        ``temperature``, ``statements``, the report ``test``, out of fold, and ``out_of_fold``: what turns the
         calibration of all folds into that of the others, for each fold.
     """
     network = train.build(config)
@@ -116,15 +116,14 @@ def finish(weights: Sequence[Path], data: TrainingData, config: TrainingConfig, 
         logits[folds == fold] = change.apply(logits[folds == fold])
         own[str(fold)] = {"mixing": change.mix(np.eye(len(CLASSES))).T.tolist(), "offsets": change.offsets.tolist()}
     probabilities = softmax(logits)
-    abstention = fit_abstention(probabilities[core], coverage=config.coverage)
+    rule = train.fit_statements(data, held_out[core], probabilities[core], config)
     metrics: dict[str, Any] = {
         "temperature": calibration.temperature,
-        "abstention": abstention.as_table(),
         "out_of_fold": own,
-        "test": train.measure(
-            data, held_out, probabilities, abstention=abstention, table=out / predictions.RUN_TABLES["test"]
-        ),
+        "test": train.measure(data, held_out, probabilities, rule=rule, table=out / predictions.RUN_TABLES["test"]),
     }
+    if rule is not None:
+        metrics["statements"] = statement_fit.as_table(rule)
     (out / train.METRICS_FILE).write_text(json.dumps(metrics, indent=1), encoding="utf-8")
     return metrics
 

@@ -1,11 +1,9 @@
 """Grades of diabetic retinopathy as a second thing to learn: what a photograph's class alone does not say.
 
-Scale: the International Clinical Diabetic Retinopathy severity scale (Wilkinson et al., Ophthalmology 2003;110:1677),
-0 no retinopathy, 1 mild, 2 moderate, 3 severe non-proliferative, 4 proliferative. The head is ordinal: output k is
-the logit of "at least grade k + 1" (Frank and Hall, ECML 2001). It exists while training only.
+The head is ordinal: output k is the logit of "at least grade k + 1" (Frank and Hall, ECML 2001). It exists while
+training only.
 """
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,36 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.classification.backbones import HEAD_LAYER, POOLED_LAYER
+from ml.classification.grades import HIGHEST_GRADE
 
-HIGHEST_GRADE = 4
 GRADE_LAYER = "grade_logits"
-
-# The first that matches decides. "Non-proliferative" is taken out before, or it would match "proliferative".
-_WORDS = (
-    (re.compile(r"\blevel ([0-4])"), None),
-    (re.compile(r"\bno.?dr\b|\bn = normal|normal fundus"), 0),
-    (re.compile(r"\bmild\b"), 1),
-    (re.compile(r"\bmoderate\b"), 2),
-    (re.compile(r"\bsevere\b"), 3),
-    (re.compile(r"\bproliferat|\bpdr\b|\baded\b"), 4),
-)
-_NON_PROLIFERATIVE = re.compile(r"\bnon[ -]?proliferative")
-
-
-def read_grade(original_label: str) -> int | None:
-    """Return the grade that a data set's own label states.
-
-    Args:
-        original_label: Text of the manifest's column ``original_label``.
-
-    Returns:
-        0-4, or None where the label says nothing about retinopathy or gives no grade.
-    """
-    text = _NON_PROLIFERATIVE.sub("", original_label.lower().partition("|")[0].replace("_", " "))
-    for pattern, grade in _WORDS:
-        if match := pattern.search(text):
-            return int(match[1]) if grade is None else grade
-    return None
 
 
 def with_grade_head(network: keras.Model) -> keras.Model:

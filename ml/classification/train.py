@@ -13,11 +13,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.classification import backbones
-from ml.classification.calibration import Abstention, Calibration, fit_abstention, fit_calibration, softmax
+from ml.classification import backbones, statement_fit
+from ml.classification.calibration import Calibration, fit_calibration, softmax
 from ml.classification.config import TrainingConfig
 from ml.classification.data import CLASSES, labels_of
 from ml.classification.finetune import BEST_FILE, CHECKPOINT_FILE, fine_tune, predict_logits
+from ml.classification.statements import StatementRule
 from ml.classification.training_data import TrainingData, headline, load_training_data, training_probabilities
 from ml.evaluation import predictions
 from ml.evaluation.classification import Scored, coverage_curve, macro_area, report
@@ -208,7 +209,8 @@ def finish(network: keras.Model, data: TrainingData, config: TrainingConfig, *, 
         out: Run folder; receives the weights, the predictions and the metrics.
 
     Returns:
-        ``temperature``, ``abstention``, ``validation`` and ``test`` reports, ``coverage_curve``.
+        ``temperature``, ``statements`` of a network that reads photographs, ``validation`` and ``test`` reports,
+        ``coverage_curve``.
     """
     validation = data.split.validation
     flips = config.network.mirror_images
@@ -219,20 +221,19 @@ def finish(network: keras.Model, data: TrainingData, config: TrainingConfig, *, 
     calibration = fit_calibration(raw[core], labels)
     save_calibrated(network, calibration, out / WEIGHTS_FILE)
     calibrated = softmax(calibration.apply(raw))
-    abstention = fit_abstention(calibrated[core], coverage=config.coverage)
+    rule = fit_statements(data, validation[core], calibrated[core], config)
     metrics: dict[str, Any] = {
         "temperature": calibration.temperature,
-        "abstention": abstention.as_table(),
-        "coverage_curve_validation": coverage_curve(labels, calibrated[core], abstention.confidence(calibrated[core])),
+        "coverage_curve_validation": coverage_curve(labels, calibrated[core]),
     }
+    if rule is not None:
+        metrics["statements"] = statement_fit.as_table(rule)
     measured = {"validation": (validation, calibrated)}
     if (test := data.split.test).size:
         logits = predict_logits(network, data.crops[test], flips=flips)
         measured["test"] = (test, softmax(logits / calibration.temperature))
     for name, (indices, probabilities) in measured.items():
-        metrics[name] = measure(
-            data, indices, probabilities, abstention=abstention, table=out / predictions.RUN_TABLES[name]
-        )
+        metrics[name] = measure(data, indices, probabilities, rule=rule, table=out / predictions.RUN_TABLES[name])
     (out / METRICS_FILE).write_text(json.dumps(metrics, indent=1), encoding="utf-8")
     return metrics
 
@@ -273,20 +274,38 @@ def measure(
     indices: NDArray[np.intp],
     probabilities: NDArray[np.float64],
     *,
-    abstention: Abstention,
+    rule: StatementRule | None,
     table: Path,
 ) -> dict[str, Any]:
     """Write the predictions of the photographs at ``indices`` to ``table`` and return their report."""
+    scored = scored_rows(data, indices, probabilities)
+    predictions.write(table, data.rows(indices), scored, shortcuts=data.shortcuts[indices])
+    return report(scored if rule is None else scored.judged_by(rule))
+
+
+def fit_statements(
+    data: TrainingData, indices: NDArray[np.intp], probabilities: NDArray[np.float64], config: TrainingConfig
+) -> StatementRule | None:
+    """Fit what is said of each condition on photographs that were not trained on; None for the vessel path.
+
+    The vessel path states nothing by itself: its probabilities go into the fused ones, which the image path's
+    thresholds judge.
+    """
+    if config.kind != "photograph":
+        return None
+    scored = scored_rows(data, indices, probabilities)
+    return statement_fit.fit_rule(scored, predictions.Subjects.of(data.rows(indices)))
+
+
+def scored_rows(data: TrainingData, indices: NDArray[np.intp], probabilities: NDArray[np.float64]) -> Scored:
+    """Put the probabilities of the photographs at ``indices`` beside their labels."""
     rows = data.rows(indices)
-    scored = Scored(
+    return Scored(
         classes=CLASSES,
         labels=labels_of(rows),
         probabilities=probabilities,
         sources=np.asarray([row.source for row in rows]),
         groups=np.asarray([row.group for row in rows]),
-        confidence=abstention.confidence(probabilities),
-        abstained=abstention.is_unsure(probabilities),
+        named=probabilities.argmax(axis=1),
         ungradable=np.zeros(len(rows), dtype=bool),
     )
-    predictions.write(table, rows, scored, shortcuts=data.shortcuts[indices])
-    return report(scored)

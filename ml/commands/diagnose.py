@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from tqdm import tqdm
 
 from ml import runtime
 from ml.commands import _common
-from ml.contracts import Analysis, FundusImage, Mode, Outcome, Prediction
+from ml.contracts import Analysis, FundusImage, Mode, Prediction
 from ml.errors import MLError, UnreadableImageError
 from ml.imaging import io, render
 
@@ -116,14 +117,15 @@ def _failure(file: Path, mode: Mode, error: MLError) -> dict[str, Any]:
 
 
 def _success(file: Path, mode: Mode, image: FundusImage, analysis: Analysis) -> dict[str, Any]:
-    is_finding = analysis.outcome is Outcome.FINDING
     return {
         **_body(file, mode),
         "status": "succeeded",
         "laterality": image.dicom.laterality if image.dicom else None,
         "outcome": analysis.outcome.value,
-        "prediction": analysis.prediction.label if analysis.prediction and is_finding else None,
+        "prediction": analysis.named,
         "probabilities": analysis.prediction.probabilities if analysis.prediction else None,
+        "conditions": [asdict(each) for each in analysis.conditions] or None,
+        "operating_point": analysis.operating_point or None,
         "paths": {"image": _path(analysis.image_path), "vessel": _path(analysis.vessel_path)},
         "agreement": analysis.agreement,
         "vessel_features": analysis.vessel_features.to_dict() if analysis.vessel_features else None,
@@ -148,6 +150,8 @@ def _body(file: Path, mode: Mode) -> dict[str, Any]:
         "outcome": None,
         "prediction": None,
         "probabilities": None,
+        "conditions": None,
+        "operating_point": None,
         "paths": {"image": None, "vessel": None},
         "agreement": None,
         "vessel_features": None,

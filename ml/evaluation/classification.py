@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from ml.classification.calibration import Abstention
+from ml.classification.statements import NOBODY, StatementRule
 
 CALIBRATION_BINS = 15
 
@@ -23,8 +23,8 @@ class Scored:
         probabilities: (n, K) rows sum to 1.
         sources: (n,) data set of each photograph.
         groups: (n,) patient group of each photograph; intervals resample groups.
-        confidence: (n,) 0 to 1, in the most probable class; the least confident are the first to go without one.
-        abstained: (n,) bool, the model would name no class.
+        named: (n,) position of the class that would be named, -1 where none would; the most probable one where no
+            rule was asked.
         ungradable: (n,) bool, the quality gate refused the photograph.
     """
 
@@ -33,14 +33,16 @@ class Scored:
     probabilities: NDArray[np.float64]
     sources: NDArray[np.str_]
     groups: NDArray[np.str_]
-    confidence: NDArray[np.float64]
-    abstained: NDArray[np.bool_]
+    named: NDArray[np.intp]
     ungradable: NDArray[np.bool_]
 
-    def judged_by(self, rule: Abstention) -> "Scored":
-        """Return the photographs with the confidence and the abstentions of another rule."""
-        unsure = rule.is_unsure(self.probabilities)
-        return replace(self, confidence=rule.confidence(self.probabilities), abstained=unsure)
+    def judged_by(self, rule: StatementRule, point: str | None = None) -> "Scored":
+        """Return the photographs with what a rule names at one of its operating points."""
+        return replace(self, named=rule.judge(self.probabilities, point).named)
+
+    def with_probabilities(self, probabilities: NDArray[np.float64]) -> "Scored":
+        """Return the photographs with other probabilities (n, K), the most probable class named."""
+        return replace(self, probabilities=probabilities, named=probabilities.argmax(axis=1))
 
     def where(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Scored":
         """Return the photographs where ``chosen`` (n,) is True, or those at the positions it lists."""
@@ -50,8 +52,7 @@ class Scored:
             probabilities=self.probabilities[chosen],
             sources=self.sources[chosen],
             groups=self.groups[chosen],
-            confidence=self.confidence[chosen],
-            abstained=self.abstained[chosen],
+            named=self.named[chosen],
             ungradable=self.ungradable[chosen],
         )
 
@@ -203,22 +204,20 @@ def calibrated_error(
 def coverage_curve(
     labels: NDArray[np.intp],
     probabilities: NDArray[np.floating[Any]],
-    confidence: NDArray[np.floating[Any]],
     *,
     coverages: Sequence[float] = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5),
 ) -> list[dict[str, float]]:
-    """Return accuracy on the most confident share of the photographs, for several shares.
+    """Return accuracy on the share of the photographs with the highest top probability, for several shares.
 
     Args:
         labels: (n,) class positions.
         probabilities: (n, K).
-        confidence: (n,) in the most probable class.
         coverages: Shares to report.
 
     Returns:
         Per share: ``coverage``, ``accuracy``, ``balanced_accuracy``.
     """
-    order = np.argsort(-confidence, kind="stable")
+    order = np.argsort(-probabilities.max(axis=1), kind="stable")
     predicted = probabilities.argmax(axis=1)
     points = []
     for coverage in coverages:
@@ -251,7 +250,7 @@ def summarise(scored: Scored, *, seed: int = 0, draws: int = 1000) -> dict[str, 
     labels, probabilities = scored.labels, scored.probabilities
     predicted = probabilities.argmax(axis=1)
     areas = one_vs_rest_areas(labels, probabilities)
-    covered = ~(scored.abstained | scored.ungradable)
+    covered = (scored.named != NOBODY) & ~scored.ungradable
     low, high = macro_area_interval(labels, probabilities, scored.groups, seed=seed, draws=draws)
     present = [index for index in range(len(scored.classes)) if (labels == index).any()]
     return {
@@ -265,10 +264,10 @@ def summarise(scored: Scored, *, seed: int = 0, draws: int = 1000) -> dict[str, 
         "ece": _number(expected_calibration_error(labels, probabilities)),
         "ece_if_calibrated": [_number(value) for value in calibrated_error(probabilities, seed=seed)],
         "coverage": _number(float(covered.mean())),
-        "covered_accuracy": _number(float((predicted == labels)[covered].mean())) if covered.any() else None,
-        "covered_balanced_accuracy": _number(balanced_accuracy(labels[covered], predicted[covered])),
+        "covered_accuracy": _number(float((scored.named == labels)[covered].mean())) if covered.any() else None,
+        "covered_balanced_accuracy": _number(balanced_accuracy(labels[covered], scored.named[covered])),
         "ungradable": int(scored.ungradable.sum()),
-        "indeterminate": int((scored.abstained & ~scored.ungradable).sum()),
+        "indeterminate": int(((scored.named == NOBODY) & ~scored.ungradable).sum()),
         "confusion_matrix": confusion_matrix(labels, predicted, class_count=len(scored.classes)).tolist(),
     }
 

@@ -49,7 +49,7 @@ def _details(scored: Scored, *, seed: int, draws: int) -> dict[str, Any]:
     return {
         "intervals": intervals(scored, seed=seed, draws=draws),
         "reliability": reliability_bins(scored.labels, scored.probabilities),
-        "coverage_curve": coverage_curve(scored.labels, scored.probabilities, scored.confidence, coverages=COVERAGES),
+        "coverage_curve": coverage_curve(scored.labels, scored.probabilities, coverages=COVERAGES),
     }
 
 

@@ -12,6 +12,7 @@ from ml import bundle as bundles
 from ml.classification.data import LabelledPhotograph, labels_of, whole_frame
 from ml.classification.fusion import Fused, FusionRule, fuse
 from ml.classification.predict import Classification, DiseaseClassifier, vessel_map_pixels
+from ml.classification.statements import StatementRule
 from ml.contracts import FieldOfView
 from ml.errors import UnreadableImageError
 from ml.evaluation import shortcut
@@ -71,6 +72,7 @@ class ManifestScorer:
             self._segmenter = VesselSegmenter(bundles.load_bundle(root / bundles.VESSEL_SEGMENTATION))
             self._vessel = DiseaseClassifier(bundles.load_bundle(root / bundles.VESSEL_MAP_CLASSIFICATION))
         manifests = [part.bundle.manifest for part in (self._image, self._vessel) if part is not None]
+        self._statements = StatementRule.from_manifest(manifests[0]) if self._image else None
         self._rule = FusionRule.from_manifests(manifests[0], manifests[1] if len(manifests) == 2 else None)
         self.classes = (self._image or self._vessel).classes  # type: ignore[union-attr]
 
@@ -91,7 +93,7 @@ class ManifestScorer:
             progress: Called with the number of photographs done.
 
         Returns:
-            Probabilities of the path, abstentions and gate verdicts.
+            Probabilities of the path, what would be named and gate verdicts.
 
         Raises:
             BundleError: Out of fold, a photograph's fold was held out by no network.
@@ -139,14 +141,16 @@ class ManifestScorer:
         return self._vessel.classify(vessel_map, fov)  # type: ignore[union-attr]
 
     def _collect(self, photographs: Sequence[LabelledPhotograph], results: Sequence[tuple[Fused, bool]]) -> Scored:
-        probabilities = [[fused.prediction.probabilities[name] for name in self.classes] for fused, _ in results]
-        return Scored(
+        probabilities = np.asarray(
+            [[fused.prediction.probabilities[name] for name in self.classes] for fused, _ in results]
+        ).reshape(-1, len(self.classes))
+        scored = Scored(
             classes=self.classes,
             labels=labels_of(photographs, classes=self.classes),
-            probabilities=np.asarray(probabilities),
+            probabilities=probabilities,
             sources=np.asarray([photograph.source for photograph in photographs]),
             groups=np.asarray([photograph.group for photograph in photographs]),
-            confidence=np.asarray([fused.confidence for fused, _ in results]),
-            abstained=np.asarray([fused.indeterminate for fused, _ in results]),
+            named=probabilities.argmax(axis=1),
             ungradable=np.asarray([not gradable for _, gradable in results]),
         )
+        return scored.judged_by(self._statements) if self._statements else scored

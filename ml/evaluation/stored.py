@@ -1,6 +1,5 @@
 """Predictions that were kept, read back as the product would use them: no network runs."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +8,14 @@ from ml import bundle as bundles
 from ml.bundle import Bundle
 from ml.classification.fusion import FusionRule, fuse_many
 from ml.classification.publish import HELD_OUT_FILE
+from ml.classification.statements import StatementRule
 from ml.errors import BundleError
 from ml.evaluation import predictions
 from ml.evaluation.classification import Scored
 
 
 def read_table(table: Path, path: str, model_dir: Path | None = None) -> tuple[Scored, dict[str, str]]:
-    """Read a table of one path and abstain where that path's bundle would.
+    """Read a table of one path and name what the image path's bundle would; the vessel path alone has no such rule.
 
     Args:
         table: Written by :func:`ml.evaluation.predictions.write`.
@@ -31,8 +31,9 @@ def read_table(table: Path, path: str, model_dir: Path | None = None) -> tuple[S
     """
     bundle = _bundle(_names(path)[0], model_dir)
     _, scored, _ = predictions.read(table)
-    rule = FusionRule.from_manifests(bundle.manifest, None)
-    return scored.judged_by(rule.abstention), {bundle.name: bundle.version}
+    if path == "image":
+        scored = scored.judged_by(StatementRule.from_manifest(bundle.manifest))
+    return scored, {bundle.name: bundle.version}
 
 
 def read_held_out(path: str, model_dir: Path | None = None) -> tuple[Scored, dict[str, str]]:
@@ -59,9 +60,9 @@ def read_held_out(path: str, model_dir: Path | None = None) -> tuple[Scored, dic
     (image_keys, one, _), (vessel_keys, other, _) = (predictions.read(b.directory / HELD_OUT_FILE) for b in found)
     _, image_rows, vessel_rows = np.intersect1d(image_keys, vessel_keys, return_indices=True)
     one, other = one.where(image_rows), other.where(vessel_rows)
-    probabilities, confidence, indeterminate = fuse_many(one.probabilities, other.probabilities, rule)
+    fused = one.with_probabilities(fuse_many(one.probabilities, other.probabilities, rule))
     versions = {bundle.name: bundle.version for bundle in found}
-    return replace(one, probabilities=probabilities, confidence=confidence, abstained=indeterminate), versions
+    return fused.judged_by(StatementRule.from_manifest(image.manifest)), versions
 
 
 def _names(path: str) -> tuple[str, ...]:

@@ -108,7 +108,7 @@ def test_how_a_clinic_works_is_set_here_and_audited(administrator: Client) -> No
     clinic = ClinicFactory(name="North", blind_review=True)
     page = address("Clinic", "change", object_id=clinic.pk)
 
-    answer = administrator.post(page, {"name": "North", "escalation_hours": 24})
+    answer = administrator.post(page, {"name": "North", "escalation_hours": 24, "operating_point": "balanced"})
 
     clinic.refresh_from_db()
     event = AuditEvent.objects.get(action="clinic.changed")

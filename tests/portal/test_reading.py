@@ -272,7 +272,7 @@ class TestQueue:
 class TestSettings:
     """How a clinic reads."""
 
-    SENT = {"second_reader": "on", "escalation_hours": "24"}
+    SENT = {"second_reader": "on", "escalation_hours": "24", "operating_point": "screening"}
 
     def test_an_administrator_changes_the_own_clinic(self, client: Client, clinic: Clinic) -> None:
         client.force_login(UserFactory(clinic=clinic, role=Role.CLINIC_ADMIN))

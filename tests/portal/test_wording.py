@@ -4,11 +4,11 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from diagnosis import retake
+from diagnosis import inference, retake
 from diagnosis.models import Clinic, Diagnosis, DiseaseClass, Outcome, Verdict
-from diagnosis.portal import advice, wording
+from diagnosis.portal import advice, wording, worth
 from diagnosis.services import reviews
-from tests.factories import FOUR, PatientFactory, UserFactory, finished_diagnosis
+from tests.factories import CONDITIONS, FOUR, PatientFactory, UserFactory, finished_diagnosis
 
 
 def result(clinic: Clinic, **fields: object) -> Diagnosis:
@@ -105,7 +105,7 @@ def test_both_paths_stand_side_by_side_with_all_four_probabilities(reader: Clien
 
     for number in ("3 %", "81 %", "2 %", "14 %", "11 %", "22 %", "27 %", "40 %"):
         assert f">{number}<" in text
-    assert "The two ways point to different classes" in text
+    assert "The vessel map points to another class" in text
 
 
 def test_an_ungradable_photograph_names_reason_and_tip_and_no_class(signed_in: Client, clinic: Clinic) -> None:
@@ -179,4 +179,66 @@ def test_each_path_marks_its_own_highest_class(reader: Client, clinic: Clinic) -
 
     assert [row.label for row in classes if row.image.is_highest] == ["Glaucoma"]
     assert [row.label for row in classes if row.vessel.is_highest] == ["Normal"]
-    assert [row.label for row in classes if row.fused.is_highest] == ["Glaucoma"]
+
+
+def test_two_suspected_conditions_are_both_named_and_both_advised_on(reader: Client, clinic: Clinic) -> None:
+    both = [{**row, "statement": "suspected"} for row in CONDITIONS[:2]] + CONDITIONS[2:]
+
+    text = page_of(reader, result(clinic, prediction="Glaucoma", conditions=both))
+
+    assert "Glaucoma suspect, Diabetic retinopathy suspected" in text
+    for name in ("Glaucoma", "DiabeticRetinopathy"):
+        assert str(advice._BY_CLASS[name].steps[0]) in text
+    assert str(advice._BY_CLASS["Myopia"].steps[0]) not in text
+
+
+def test_an_indeterminate_result_names_what_is_not_ruled_out(reader: Client, clinic: Clinic) -> None:
+    conditions = [CONDITIONS[0], {**CONDITIONS[1], "statement": "indeterminate"}, CONDITIONS[2]]
+
+    text = page_of(reader, result(clinic, outcome=Outcome.INDETERMINATE, prediction="", conditions=conditions))
+
+    assert "Neither suspected nor ruled out: Glaucoma." in text
+
+
+def test_a_contested_no_sign_is_amber_and_is_not_advised_like_a_plain_one(reader: Client, clinic: Clinic) -> None:
+    probabilities = {"DiabeticRetinopathy": 0.38, "Glaucoma": 0.03, "Myopia": 0.02, "Normal": 0.57}
+    diagnosis = result(
+        clinic, prediction="Normal", probabilities=probabilities, is_contested=True, agreement=False, conditions=[]
+    )
+
+    text = page_of(reader, diagnosis)
+
+    assert wording.describe(diagnosis).tone == wording.Tone.UNSURE
+    assert "“Diabetic retinopathy” comes close, with 38 %." in text
+    assert "The vessel map points to another class than the photograph." in text
+    assert str(advice._BY_CLASS["Normal"].steps[0]) not in text
+    assert "before the patient is told that nothing was seen" in text
+
+
+def test_worth_of_a_statement_is_read_from_the_bundle_that_made_it(reader: Client, clinic: Clinic) -> None:
+    image = next(bundle for bundle in inference.bundles() if bundle["name"] == worth.IMAGE_BUNDLE)
+    spoke = [{"name": image["name"], "version": image["version"], "sha256": image["sha256"]}]
+    row = image["statement_figures"]["points"]["balanced"]["one_eye"]
+    missed = round(100 * row["conditions"]["Glaucoma"]["named_no_sign"])
+
+    text = page_of(reader, result(clinic, prediction="Normal", model_bundles=spoke))
+    older = page_of(reader, result(clinic, prediction="Normal", model_bundles=[{**spoke[0], "version": "3.1.0"}]))
+
+    assert f"of 100 with glaucoma {missed}," in text
+    assert f"about {int(100 * row['npv'])} of 100 such statements are right" in text
+    assert "such statements are right" not in older
+
+
+def test_predictive_values_follow_the_prevalence_of_the_clinic(reader: Client) -> None:
+    published, rare = (worth.table(prevalence=share)[0] for share in (None, 0.02))
+    asked = reader.get(reverse("portal:models"), {"prevalence": "2"})
+    refused = reader.get(reverse("portal:models"), {"prevalence": "0"})
+
+    row = next(bundle for bundle in inference.bundles() if bundle["name"] == worth.IMAGE_BUNDLE)
+    row = row["statement_figures"]["points"]["balanced"]["one_eye"]
+    assert published.npv == pytest.approx(row["npv"], abs=2e-3)
+    assert published.ppv == pytest.approx(row["ppv"], abs=2e-3)
+    right = 0.98 * row["specificity"]
+    assert rare.npv == pytest.approx(right / (right + 0.02 * row["missed"]))
+    assert asked.context["worth"][0].npv == rare.npv
+    assert refused.status_code == 422

@@ -115,6 +115,7 @@ def test_counts_stop_at_a_bound_and_empty_occasional_filters_are_not_shown(
     assert [(tab.name, tab.count) for tab in tabs] == [
         ("review", "2+"),
         ("urgent", ""),
+        ("contested", ""),
         ("ungradable", ""),
         ("mine", ""),
         ("active", ""),

@@ -8,7 +8,7 @@ from diagnosis.services import clinics
 from tests import factories
 
 pytestmark = pytest.mark.django_db
-WISHED = {"blind_review": False, "second_reader": True, "escalation_hours": 12}
+WISHED = {"blind_review": False, "second_reader": True, "escalation_hours": 12, "operating_point": "screening"}
 
 
 @pytest.mark.parametrize("role", [Role.CLINIC_ADMIN, Role.PLATFORM_ADMIN])
@@ -19,26 +19,27 @@ def test_administrators_change_it_and_it_is_audited(role):
     clinics.change_reading(clinic, acting_user=admin, **WISHED)
 
     clinic.refresh_from_db()
-    assert (clinic.blind_review, clinic.second_reader, clinic.escalation_hours) == (False, True, 12)
+    assert {name: getattr(clinic, name) for name in WISHED} == WISHED
     event = AuditEvent.objects.get(action="clinic.reading_changed")
     assert (event.clinic, event.details) == (clinic, WISHED)
 
 
 @pytest.mark.parametrize(
-    ("role", "is_own", "hours", "error"),
+    ("role", "is_own", "change", "error"),
     [
-        (Role.CLINICIAN, True, 12, errors.NotAllowedError),
-        (Role.CLINIC_ADMIN, False, 12, errors.NotFoundError),
-        (Role.CLINIC_ADMIN, True, 0, errors.InvalidInputError),
-        (Role.CLINIC_ADMIN, True, 721, errors.InvalidInputError),
+        (Role.CLINICIAN, True, {}, errors.NotAllowedError),
+        (Role.CLINIC_ADMIN, False, {}, errors.NotFoundError),
+        (Role.CLINIC_ADMIN, True, {"escalation_hours": 0}, errors.InvalidInputError),
+        (Role.CLINIC_ADMIN, True, {"escalation_hours": 721}, errors.InvalidInputError),
+        (Role.CLINIC_ADMIN, True, {"operating_point": "careless"}, errors.InvalidInputError),
     ],
 )
-def test_what_is_refused_changes_nothing(role, is_own, hours, error):
+def test_what_is_refused_changes_nothing(role, is_own, change, error):
     clinic = factories.ClinicFactory(blind_review=True)
     user = factories.UserFactory(role=role, clinic=clinic if is_own else factories.ClinicFactory())
 
     with pytest.raises(error):
-        clinics.change_reading(clinic, acting_user=user, **{**WISHED, "escalation_hours": hours})
+        clinics.change_reading(clinic, acting_user=user, **{**WISHED, **change})
 
     clinic.refresh_from_db()
     assert clinic.blind_review

@@ -116,6 +116,8 @@ def _findings(number: int, *, mode: str) -> Findings:
         outcome="finding",
         prediction="DiabeticRetinopathy",
         probabilities=found,
+        conditions=None,
+        operating_point="balanced",
         image_path=path,
         vessel_path=path if both else None,
         agreement=True if both else None,

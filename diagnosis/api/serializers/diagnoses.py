@@ -14,7 +14,7 @@ from diagnosis.api import examples
 from diagnosis.api.serializers import links
 from diagnosis.api.strictness import RequestSerializer
 from diagnosis.lifecycle import ReportStatus, Status
-from diagnosis.models import Diagnosis, DiseaseClass, Laterality, Mode, Outcome
+from diagnosis.models import Diagnosis, DiseaseClass, Laterality, Mode, OperatingPoint, Outcome
 
 NOTICE = _("Decision support, not a medical device. A clinician decides.")
 
@@ -70,6 +70,20 @@ class ProbabilitiesSerializer(serializers.Serializer):
     Glaucoma = serializers.FloatField(min_value=0, max_value=1)
     Myopia = serializers.FloatField(min_value=0, max_value=1)
     Normal = serializers.FloatField(min_value=0, max_value=1)
+
+
+class ConditionSerializer(serializers.Serializer):
+    """What is said of one condition."""
+
+    condition = serializers.ChoiceField(choices=[each for each in DiseaseClass.choices if each[0] != "Normal"])
+    statement = serializers.ChoiceField(choices=["suspected", "not_suspected", "indeterminate"])
+    probability = serializers.FloatField(
+        min_value=0,
+        max_value=1,
+        help_text="Of this condition against none of the three; those of the conditions do not add up to 1.",
+    )
+    rule_out = serializers.FloatField(min_value=0, max_value=1, help_text="Below it: `not_suspected`.")
+    rule_in = serializers.FloatField(min_value=0, max_value=1, help_text="From it on: `suspected`.")
 
 
 class ProgressSerializer(serializers.Serializer):
@@ -178,11 +192,28 @@ class DiagnosisSerializer(serializers.Serializer):
     attempt = serializers.IntegerField()
     outcome = serializers.ChoiceField(choices=Outcome.choices, allow_null=True)
     prediction = serializers.ChoiceField(
-        choices=DiseaseClass.choices, allow_null=True, help_text="Null unless the outcome is `finding`."
+        choices=DiseaseClass.choices,
+        allow_null=True,
+        help_text="The most probable suspected condition; `Normal` only where all three are ruled out; null otherwise.",
     )
     probabilities = ProbabilitiesSerializer(allow_null=True)
+    conditions = ConditionSerializer(
+        many=True,
+        allow_null=True,
+        help_text="What is said of each condition; null until succeeded, when ungradable, and in results of models "
+        "before 3.2.0.",
+    )
+    operating_point = serializers.ChoiceField(
+        choices=OperatingPoint.choices, allow_null=True, help_text="Which thresholds the clinic worked with."
+    )
+    contested = serializers.BooleanField(
+        help_text="The vessel map points to another class than the photograph, or a class that is not the named one has "
+        "a probability of 0.30 or more."
+    )
     paths = PathsSerializer()
-    agreement = serializers.BooleanField(allow_null=True, help_text="Whether both paths name the same class.")
+    agreement = serializers.BooleanField(
+        allow_null=True, help_text="Whether both paths have the same most probable class."
+    )
     vessel_features = VesselFeaturesSerializer(
         allow_null=True, help_text="Null in mode `classify` and when ungradable."
     )
@@ -247,6 +278,9 @@ def _result(diagnosis: Diagnosis) -> dict[str, Any]:
         "outcome": diagnosis.outcome or None,
         "prediction": diagnosis.prediction or None,
         "probabilities": diagnosis.probabilities,
+        "conditions": diagnosis.conditions,
+        "operating_point": diagnosis.operating_point or None,
+        "contested": diagnosis.is_contested,
         "paths": {"image": diagnosis.image_path, "vessel": diagnosis.vessel_path},
         "agreement": diagnosis.agreement,
         "vessel_features": diagnosis.vessel_features,

@@ -17,7 +17,7 @@ from diagnosis import access, blinding, storage
 from diagnosis.access import Capability
 from diagnosis.lifecycle import ReportStatus
 from diagnosis.models import Diagnosis, FundusImage, Laterality, Patient, Review, User, Verdict
-from diagnosis.portal import wording
+from diagnosis.portal import wording, worth
 from diagnosis.portal.wording import Text
 from diagnosis.templatetags.portal import percent
 
@@ -180,7 +180,6 @@ def _probabilities(diagnosis: Diagnosis) -> list[list[Text]]:
     ]
     if diagnosis.vessel_path:
         columns.append((_("Vessel map"), diagnosis.vessel_path.get("probabilities") or {}))
-        columns.append((_("Together"), diagnosis.probabilities))
     head: list[Text] = [_("Probability of each class"), *(name for name, _values in columns)]
     rows: list[list[Text]] = [
         [wording.CLASS_NAMES.get(label, label), *(percent(values.get(label)) for _name, values in columns)]
@@ -194,11 +193,15 @@ def _remarks(diagnosis: Diagnosis, latest: Review | None) -> list[Text]:
     if latest is not None and latest.verdict != Verdict.AGREE:
         said = wording.describe(diagnosis).headline
         remarks.append(_("The model had said: %(words)s.") % {"words": said})
+    remarks.extend(
+        f"{row.name}: {row.words} ({percent(row.probability)}; {row.limits})." for row in wording.conditions(diagnosis)
+    )
+    remarks.extend(worth.sentences(diagnosis))
     if diagnosis.agreement is not None:
         remarks.append(
-            _("Both ways of reading point to the same class.")
+            _("The vessel map points to the same class as the photograph.")
             if diagnosis.agreement
-            else _("The two ways of reading point to different classes.")
+            else _("The vessel map points to another class than the photograph.")
         )
     if diagnosis.quality:
         words = _("gradable") if diagnosis.quality.get("gradable") else _("not gradable")

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from diagnosis.access import Capability
 from diagnosis.errors import DiagnosisError
-from diagnosis.models import Clinic, Role, User
+from diagnosis.models import Clinic, OperatingPoint, Role, User
 from diagnosis.portal.forms import ServiceForm
 from diagnosis.portal.views.base import PortalRequest, PortalView
 from diagnosis.services import clinics
@@ -37,8 +37,15 @@ class ReadingSettingsForm(ServiceForm):
             "The second does not see the first one's word. Where they differ, an administrator who gave neither reading decides."
         ),
     )
+    operating_point = forms.ChoiceField(
+        label=gettext_lazy("How the models decide"),
+        choices=OperatingPoint.choices,
+        help_text=gettext_lazy(
+            "Screening misses fewer eyes and leaves more of them indeterminate. It holds for photographs that are analysed from now on."
+        ),
+    )
     escalation_hours = forms.IntegerField(
-        label=gettext_lazy("Hours until an unsigned suspected finding is urgent"),
+        label=gettext_lazy("Hours until an unsigned result that needs a look is urgent"),
         min_value=1,
         max_value=clinics.LONGEST_HOURS,
         help_text=gettext_lazy("It then stands in the filter “Urgent”, and the readers are mailed once."),

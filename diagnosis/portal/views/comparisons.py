@@ -13,6 +13,7 @@ from diagnosis import blinding, storage
 from diagnosis.access import Capability
 from diagnosis.inference import Alignment
 from diagnosis.models import Diagnosis, FundusImage, User
+from diagnosis.portal import wording
 from diagnosis.portal.overlays import heat_in_words
 from diagnosis.portal.views.base import PortalRequest, PortalView
 from diagnosis.portal.views.diagnoses import ClassRow, comparison, related
@@ -32,6 +33,7 @@ class Side:
         image: The photograph.
         row: The statement that holds now.
         classes: Probabilities of both paths.
+        conditions: Statements on the three conditions.
         artifacts: Pictures that may be laid over the photograph.
         heat_words: The heat map in words.
         is_veiled: Whether the result was taken out of all of these, because the reader has to grade first.
@@ -41,6 +43,7 @@ class Side:
     image: FundusImage
     row: Row
     classes: list[ClassRow]
+    conditions: list[wording.ConditionWords]
     artifacts: dict[str, Any]
     heat_words: str
     is_veiled: bool
@@ -89,6 +92,7 @@ def sides_of(pair: Pair, *, user: User) -> list[Side]:
             image=diagnosis.image,
             row=row_of(diagnosis),
             classes=comparison(diagnosis),
+            conditions=wording.conditions(diagnosis),
             artifacts=diagnosis.artifacts,
             heat_words=heat_in_words(diagnosis),
             is_veiled=diagnosis.pk in veiled,

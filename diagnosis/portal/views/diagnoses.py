@@ -18,7 +18,7 @@ from diagnosis.access import Capability
 from diagnosis.errors import DiagnosisError
 from diagnosis.lifecycle import Status
 from diagnosis.models import BlindGrade, Diagnosis, Mode, ReviewDraft, Verdict
-from diagnosis.portal import advice, queues, wording
+from diagnosis.portal import advice, queues, wording, worth
 from diagnosis.portal.forms import GradeForm, ReviewForm
 from diagnosis.portal.overlays import heat_in_words
 from diagnosis.portal.views.base import PortalRequest, PortalView
@@ -59,7 +59,6 @@ class ClassRow:
     name: str | Promise
     image: Cell | None
     vessel: Cell | None
-    fused: Cell
 
 
 def steps_of(diagnosis: Diagnosis) -> list[StepState]:
@@ -71,9 +70,8 @@ def steps_of(diagnosis: Diagnosis) -> list[StepState]:
 
 
 def comparison(diagnosis: Diagnosis) -> list[ClassRow]:
-    """Return the probabilities of both paths and the fused ones, class by class."""
-    fused = _column(diagnosis.probabilities)
-    image = _column((diagnosis.image_path or {}).get("probabilities"))
+    """Return the probabilities of both paths, class by class; the photograph's are those that are judged."""
+    image = _column((diagnosis.image_path or {}).get("probabilities") or diagnosis.probabilities)
     vessel = _column((diagnosis.vessel_path or {}).get("probabilities"))
     return [
         ClassRow(
@@ -81,9 +79,8 @@ def comparison(diagnosis: Diagnosis) -> list[ClassRow]:
             name=wording.CLASS_NAMES.get(label, label),
             image=image.get(label),
             vessel=vessel.get(label),
-            fused=cell,
         )
-        for label, cell in fused.items()
+        for label in diagnosis.probabilities or {}
     ]
 
 
@@ -155,6 +152,9 @@ class DiagnosisView(PortalView):
             "steps": steps_of(diagnosis),
             "reasons": wording.quality_reasons(diagnosis.quality or diagnosis.image.quality),
             "classes": comparison(diagnosis),
+            "conditions": wording.conditions(diagnosis),
+            "worth": worth.sentences(diagnosis),
+            "agreement_worth": worth.of_agreement(diagnosis),
             "related": beside,
             "may_cancel": not diagnosis.is_finished and access.may(request.user, Capability.WRITE_DIAGNOSES),
             "may_rerun": diagnosis.is_finished and access.may(request.user, Capability.WRITE_DIAGNOSES),

@@ -5,17 +5,20 @@ from typing import Any
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from diagnosis import inference
 from diagnosis.access import Capability
 from diagnosis.errors import ModelUnavailableError
+from diagnosis.portal import worth
 from diagnosis.portal.views.base import PortalRequest, PortalView
 
+HIGHEST_PREVALENCE = 90
 TITLES: dict[str, str | Promise] = {
-    "fundus_vessel_segmentation": _("Vessel segmentation (U-Net)"),
-    "fundus_disease_classification": _("Classification of the photograph"),
-    "vessel_map_classification": _("Classification of the vessel map"),
+    "fundus_vessel_segmentation": gettext_lazy("Vessel segmentation (U-Net)"),
+    "fundus_disease_classification": gettext_lazy("Classification of the photograph"),
+    "vessel_map_classification": gettext_lazy("Classification of the vessel map"),
 }
 
 
@@ -34,8 +37,16 @@ class ModelListView(PortalView):
     capability = Capability.READ_MODELS
 
     def get(self, request: PortalRequest) -> HttpResponse:
-        """List them."""
-        return render(request, "portal/models.html", {"bundles": bundles_in_use()})
+        """List them, and say what their statements are worth at the prevalence asked for."""
+        published = worth.published_prevalence() or 0.0
+        asked = request.GET.get("prevalence", "")
+        context: dict[str, Any] = {"bundles": bundles_in_use(), "asked": asked or round(100 * published)}
+        if asked and not (asked.isascii() and asked.isdigit() and 1 <= int(asked) <= HIGHEST_PREVALENCE):
+            context["problem"] = _("Enter a whole number from 1 to 90.")
+            asked = ""
+        prevalence = int(asked) / 100 if asked else None
+        context |= {"worth": worth.table(prevalence=prevalence), "prevalence": prevalence or published}
+        return render(request, "portal/models.html", context, status=422 if "problem" in context else 200)
 
 
 class ModelDetailView(PortalView):

@@ -19,7 +19,7 @@ from django.views import View
 from django.views.generic import TemplateView
 
 from diagnosis import retake
-from diagnosis.portal import advice, wording
+from diagnosis.portal import advice, wording, worth
 from diagnosis.portal.forms import ContactForm
 from diagnosis.portal.views.models import bundles_in_use
 
@@ -75,7 +75,9 @@ class AboutView(TemplateView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """With the models in use."""
-        return super().get_context_data(bundles=bundles_in_use(), **kwargs)
+        return super().get_context_data(
+            bundles=bundles_in_use(), worth=worth.table(), prevalence=worth.published_prevalence(), **kwargs
+        )
 
 
 class PrivacyView(TemplateView):

@@ -35,9 +35,15 @@ def manifest(**changes) -> dict:
         "input": {"side": SIDE},
         "output": {"classes": list(CLASSES), "temperature": 1.0},
         "inference": {"views": ["identity", "horizontal_flip"]},
-        "abstention": {"min_confidence": 0.0, "frequencies": [0.25] * len(CLASSES)},
+        "statements": statements(),
         **changes,
     }
+
+
+def statements(rule_out: float = 0.5, rule_in: float = 0.5) -> dict:
+    """Return thresholds of a bundle that are the same for every condition."""
+    each = {"rule_out": rule_out, "rule_in": rule_in}
+    return {"default": "balanced", "points": {"balanced": dict.fromkeys(CLASSES[:-1], each)}}
 
 
 def tiny_bundle(directory: Path, **changes) -> Bundle:

@@ -17,7 +17,7 @@ from ml.classification.familiarity import (
     load_familiarity,
 )
 from ml.classification.predict import DiseaseClassifier
-from ml.contracts import Mode, Outcome
+from ml.contracts import Mode, Outcome, Statement
 from ml.errors import BundleError
 from ml.imaging.fov import find_fov
 from ml.imaging.io import read_photograph
@@ -84,7 +84,7 @@ def test_bundle_keeps_its_weights_and_hashes_the_fit(tmp_path, fit: Familiarity)
 
     read = load_familiarity(load_bundle(after.directory))
     assert (after.sha256, after.version) == (before.sha256, before.version)
-    assert after.manifest["abstention"] == before.manifest["abstention"]
+    assert after.manifest["statements"] == before.manifest["statements"]
     assert read.limit == fit.limit
     assert (read.means == fit.means).all()
     assert add_to_bundle(after.directory, fit, about={}).manifest["files"] == after.manifest["files"]
@@ -123,9 +123,8 @@ def photographs(tmp_path):
 
 
 def pipeline_of(bundle) -> Pipeline:
-    abstention = {"min_confidence": 0.0, "frequencies": [0.25] * 4}
     fusion = {"image_bundle_sha256": bundle.sha256, "image_weight": 1.0, "vessel_weight": 0.0}
-    vessel = SimpleNamespace(bundle=SimpleNamespace(manifest=manifest(fusion={**fusion, "abstention": abstention})))
+    vessel = SimpleNamespace(bundle=SimpleNamespace(manifest=manifest(fusion=fusion)))
     return Pipeline(segmenter=None, image_classifier=DiseaseClassifier(bundle), vessel_classifier=vessel)
 
 
@@ -150,6 +149,8 @@ def test_command_adds_a_fit_that_the_pipeline_obeys(tmp_path, photographs) -> No
     assert (strange.outcome, strange.quality.remarks) == (Outcome.INDETERMINATE, ("unlike_training",))
     assert strange.quality.gradable
     assert strange.prediction == before.prediction
+    assert strange.named is None
+    assert {each.statement for each in strange.conditions} == {Statement.INDETERMINATE}
 
 
 def test_limit_of_networks_of_folds_in_turn_is_set_on_a_fold_that_the_fitted_part_never_saw(

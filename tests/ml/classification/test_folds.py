@@ -15,6 +15,7 @@ from ml.classification import finetune, folds, publish, train
 from ml.classification.calibration import softmax
 from ml.classification.data import CLASSES, load_pixels, read_manifest
 from ml.classification.predict import DiseaseClassifier
+from ml.classification.statements import StatementRule
 from ml.classification.training_data import load_training_data
 from ml.errors import BundleError
 from ml.evaluation import predictions
@@ -143,7 +144,7 @@ def test_no_photograph_helps_to_calibrate_its_own_prediction(photographs, traine
 def test_bundle_says_which_folds_were_held_out_and_reads_one_view(bundle):
     assert bundle.manifest["training"]["folds_in_turn"] == list(FOLDS)
     assert bundle.manifest["inference"]["views"] == ["identity"]
-    assert bundle.manifest["abstention"]["chosen"].startswith("out-of-fold predictions")
+    assert bundle.manifest["statements"]["chosen"] == "out-of-fold predictions"
 
 
 def test_fold_that_every_network_has_seen_is_refused(bundle):
@@ -216,34 +217,47 @@ def test_one_command_trains_resumes_and_measures_out_of_fold(photographs, tmp_pa
         assert len(list(csv.DictReader(stream))) == 24
 
 
-def test_command_chooses_another_coverage_and_leaves_all_else(bundle, tmp_path, capsys):
+def test_command_chooses_the_thresholds_anew_and_leaves_all_else(bundle, photographs, tmp_path, capsys):
     copy = tmp_path / bundle.name
     shutil.copytree(bundle.directory, copy)
+    words = ["fit-statements", "--bundle", str(copy), "--bundle-version", "2.0.0"]
 
-    assert main(["fit-abstention", "--bundle", str(copy), "--coverage", "0.5", "--bundle-version", "2.0.0"]) == 0
+    assert main([*words, "--manifest", str(photographs)]) == 0
 
     changed, before = load_bundle(copy).manifest, bundle.manifest
-    assert "keep a class" in capsys.readouterr().err
-    assert (changed["version"], changed["files"]) == ("2.0.0", before["files"])
-    assert changed["abstention"]["min_confidence"] > before["abstention"]["min_confidence"]
-    assert changed["abstention"]["frequencies"] == before["abstention"]["frequencies"]
-    assert changed["metrics"]["coverage"] == pytest.approx(0.5, abs=0.1) != before["metrics"]["coverage"]
-    assert changed["metrics"]["per_source"].keys() == before["metrics"]["per_source"].keys()
+    assert "no sign" in capsys.readouterr().err
+    assert changed["version"] == "2.0.0"
+    assert changed["files"]["model.weights.h5"] == before["files"]["model.weights.h5"]
+    # The same photographs, so the same thresholds as the training chose, but for the digits that the table keeps.
+    now, then = (StatementRule.from_manifest(each).points["balanced"] for each in (changed, before))
+    for name in CLASSES[:-1]:
+        assert now[name].rule_out == pytest.approx(then[name].rule_out, abs=2e-4)
+        assert now[name].rule_in == pytest.approx(then[name].rule_in, abs=2e-4)
+    assert (copy / publish.HELD_OUT_FILE).read_bytes() == (bundle.directory / publish.HELD_OUT_FILE).read_bytes()
     untouched = set(before["metrics"]) - {*publish.COVERAGE_KEYS, "per_source"}
     assert {key: changed["metrics"][key] for key in untouched} == {key: before["metrics"][key] for key in untouched}
 
 
-@pytest.mark.parametrize(
-    ("changes", "coverage", "reason"),
-    [({}, "0", "--coverage"), ({"folds_in_turn": []}, "0.5", "no out-of-fold predictions")],
-)
-def test_command_refuses_what_it_cannot_choose_on(bundle, tmp_path, capsys, changes, coverage, reason):
+def test_command_refuses_a_bundle_without_out_of_fold_predictions(bundle, tmp_path, capsys):
     copy = tmp_path / bundle.name
     manifest = {key: value for key, value in bundle.manifest.items() if key != "files"}
-    manifest["training"] = {**manifest["training"], **changes}
+    manifest["training"] = {**manifest["training"], "folds_in_turn": []}
     written = write_bundle(copy, manifest, {name: bundle.directory / name for name in bundle.manifest["files"]})
 
-    assert main(["fit-abstention", "--bundle", str(copy), "--coverage", coverage, "--bundle-version", "2.0.0"]) == 2
+    assert main(["fit-statements", "--bundle", str(copy), "--bundle-version", "2.0.0"]) == 2
 
-    assert reason in capsys.readouterr().err
+    assert "no out-of-fold predictions" in capsys.readouterr().err
     assert load_bundle(copy) == written
+
+
+def test_command_refuses_a_manifest_without_the_photographs(bundle, photographs, tmp_path, capsys):
+    copy = tmp_path / bundle.name
+    shutil.copytree(bundle.directory, copy)
+    lines = photographs.read_text().splitlines(keepends=True)
+    (tmp_path / "short.csv").write_text("".join(lines[:5]))
+    words = ["fit-statements", "--bundle", str(copy), "--bundle-version", "2.0.0"]
+
+    assert main([*words, "--manifest", str(tmp_path / "short.csv")]) == 2
+
+    assert "lacks" in capsys.readouterr().err
+    assert load_bundle(copy).version == bundle.version

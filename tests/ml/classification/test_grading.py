@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from ml.classification import grading
+from ml.classification import grades, grading
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from ml.classification import grading
     ],
 )
 def test_grade_is_read_from_the_words_of_each_data_set(original_label, grade):
-    assert grading.read_grade(original_label) == grade
+    assert grades.read_grade(original_label) == grade
 
 
 def test_targets_mark_what_is_not_known():

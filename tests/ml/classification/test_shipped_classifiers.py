@@ -1,6 +1,7 @@
 """The classifier bundles in the repository: what they declare belongs to the weights they hold."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ import pytest
 from ml import bundle as bundles
 from ml.classification.data import CLASSES
 from ml.classification.fusion import FusionRule
-from ml.classification.publish import HELD_OUT_FILE
+from ml.classification.publish import HELD_OUT_FILE, STATEMENTS_FILE
 from ml.evaluation import predictions, shortcut
 from ml.evaluation.classification import expected_calibration_error, macro_area
+from ml.evaluation.statement_figures import figures
 from tests.support import REPOSITORY, require, require_data
 
 SHIPPED = REPOSITORY / "ml" / "bundles"
@@ -46,8 +48,8 @@ def test_both_bundles_belong_together():
 
     rule = FusionRule.from_manifests(image.manifest, vessel.manifest)
 
-    assert rule.image_weight > 0
-    assert 0 < rule.abstention.min_confidence < 1
+    # The vessel path adds nothing, so both endpoints say the same of a photograph.
+    assert rule == FusionRule(image_weight=1.0, vessel_weight=0.0)
 
 
 def test_published_figure_follows_from_the_stored_predictions(bundle):
@@ -73,8 +75,37 @@ def test_probabilities_of_the_image_path_mean_what_they_say():
     assert expected_calibration_error(scored.labels, scored.probabilities) <= ECE_GOAL
 
 
-def test_abstention_leaves_normal_use_possible(bundle):
-    assert bundle.manifest["metrics"]["coverage"] >= 0.75
+def statement_figures():
+    image = bundles.load_bundle(SHIPPED / bundles.DISEASE_CLASSIFICATION)
+    return json.loads((image.directory / STATEMENTS_FILE).read_text())
+
+
+def test_published_worth_of_the_statements_follows_from_the_stored_predictions():
+    image = bundles.load_bundle(SHIPPED / bundles.DISEASE_CLASSIFICATION)
+    table = image.directory / HELD_OUT_FILE
+
+    again = figures(predictions.read(table)[1], predictions.read_subjects(table), source="ODIR-5K", draws=2)
+
+    for point, published in statement_figures()["points"].items():
+        for part in ("one_eye", "both_eyes"):
+            for key in ("no_sign", "suspected", "npv", "ppv", "missed", "conditions", "retinopathy_by_grade"):
+                assert again["points"][point][part][key] == published[part][key]
+
+
+def test_no_sign_is_right_in_95_of_100_at_a_prevalence_of_15_percent():
+    row = statement_figures()["points"]["balanced"]["one_eye"]
+
+    assert row["prevalence"] == 0.15
+    assert row["npv"] >= 0.95
+    assert row["npv_ci95"][0] >= 0.93
+    assert row["no_sign"] + row["suspected"] >= 0.60
+
+
+def test_stored_predictions_say_which_network_had_not_seen_them():
+    image = bundles.load_bundle(SHIPPED / bundles.DISEASE_CLASSIFICATION)
+    subjects = predictions.read_subjects(image.directory / HELD_OUT_FILE)
+
+    assert set(subjects.folds) == set(image.manifest["training"]["folds_in_turn"])
 
 
 def test_model_beats_frame_and_colour_within_the_headline_source():

@@ -12,6 +12,7 @@ from ml.classification import backbones, finetune, publish, train
 from ml.classification import config as configs
 from ml.classification.data import CLASSES, read_manifest
 from ml.classification.predict import DiseaseClassifier, check_network
+from ml.classification.statements import StatementRule
 from ml.classification.training_data import load_training_data, training_probabilities
 from ml.evaluation.classification import macro_area
 from ml.imaging.enhance import Equalisation, equalise_crop
@@ -66,7 +67,7 @@ def test_bundle_holds_everything_that_is_needed_to_use_it(finished, tmp_path):
     assert bundle.version == "1.2.3"
     assert bundle.manifest["output"]["classes"] == list(CLASSES)
     assert bundle.manifest["output"]["temperature"] > 0
-    assert set(bundle.manifest["abstention"]) >= {"min_confidence", "frequencies"}
+    assert StatementRule.from_manifest(bundle.manifest).conditions == CLASSES[:-1]
     assert set(bundle.manifest["files"]) == {"model.weights.h5", "held_out_predictions.csv"}
     assert load_bundle(bundle.directory) == bundle
 

@@ -5,7 +5,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from ml.evaluation import classification as metrics
 
 
-def scored(labels, probabilities, *, sources=None, abstained=None, ungradable=None):
+def scored(labels, probabilities, *, sources=None, named=None, ungradable=None):
     count = len(labels)
     return metrics.Scored(
         classes=("A", "B"),
@@ -13,8 +13,7 @@ def scored(labels, probabilities, *, sources=None, abstained=None, ungradable=No
         probabilities=np.asarray(probabilities, dtype=float),
         sources=np.asarray(sources or ["S"] * count),
         groups=np.asarray([f"g{index}" for index in range(count)]),
-        confidence=np.asarray(probabilities, dtype=float).max(axis=1),
-        abstained=np.asarray(abstained or [False] * count),
+        named=np.asarray(probabilities).argmax(axis=1) if named is None else np.asarray(named),
         ungradable=np.asarray(ungradable or [False] * count),
     )
 
@@ -107,10 +106,9 @@ def test_error_of_calibrated_answers_is_what_chance_gives():
 
 def test_coverage_curve_keeps_the_most_confident():
     labels = np.array([0, 0, 1, 1])
-    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.95, 0.05]])
-    confidence = np.array([0.6, 0.4, 0.7, 0.5])
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.05, 0.95], [0.7, 0.3]])
 
-    full, half = metrics.coverage_curve(labels, probabilities, confidence, coverages=(1.0, 0.5))
+    full, half = metrics.coverage_curve(labels, probabilities, coverages=(1.0, 0.5))
 
     assert full["accuracy"] == 0.75
     assert half == {"coverage": 0.5, "accuracy": 1.0, "balanced_accuracy": 1.0}
@@ -120,7 +118,7 @@ def test_report_scores_ungradable_photographs_and_counts_them():
     table = scored(
         [0, 1, 0, 1],
         [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]],
-        abstained=[False, False, True, True],
+        named=[0, 1, -1, -1],
         ungradable=[False, False, False, True],
     )
 

@@ -11,7 +11,7 @@ from ml.classification.data import CLASSES
 from ml.evaluation import predictions
 from ml.evaluation.classification import Scored, area_under_curve, reliability_bins
 from ml.evaluation.classification_report import full_report, intervals, write_report
-from tests.ml.classification.networks import manifest
+from tests.ml.classification.networks import manifest, statements
 
 PICTURES = ("confusion_matrix.png", "roc.png", "reliability.png", "coverage_accuracy.png")
 
@@ -26,10 +26,9 @@ def scored(count: int = 120, *, seed: int = 0) -> Scored:
         classes=CLASSES,
         labels=labels,
         probabilities=probabilities,
-        confidence=probabilities.max(axis=1),
         sources=np.where(np.arange(count) % 3 > 0, "ODIR-5K", "PALM"),
         groups=(np.arange(count) // 3).astype(str),
-        abstained=np.zeros(count, dtype=bool),
+        named=probabilities.argmax(axis=1),
         ungradable=np.zeros(count, dtype=bool),
     )
 
@@ -119,6 +118,7 @@ class Row:
     def __init__(self, index: int, truth: Scored) -> None:
         self.key, self.group = f"k{index}", str(truth.groups[index])
         self.source, self.label = str(truth.sources[index]), CLASSES[truth.labels[index]]
+        self.fold, self.grade, self.patient, self.eye = index % 4, None, f"p{index // 2}", "RL"[index % 2]
 
 
 @pytest.fixture
@@ -136,16 +136,13 @@ def model_dir(tmp_path):
     files = {"model.weights.h5": b"numbers"}
     image = write_bundle(
         tmp_path / "fundus_disease_classification",
-        manifest(abstention={"min_confidence": 0.4, "frequencies": [0.25] * 4}),
+        manifest(statements=statements(0.4, 0.6)),
         {**files, "held_out_predictions.csv": tables["image"]},
     )
     fusion = {"image_bundle_sha256": image.sha256, "image_weight": 1.0, "vessel_weight": 1.0}
     write_bundle(
         tmp_path / "vessel_map_classification",
-        manifest(
-            name="vessel_map_classification",
-            fusion={**fusion, "abstention": {"min_confidence": 0.0, "frequencies": [0.25] * 4, "disagreement": 0.9}},
-        ),
+        manifest(name="vessel_map_classification", fusion=fusion),
         {**files, "held_out_predictions.csv": tables["vessel"]},
     )
     return tmp_path
@@ -162,13 +159,15 @@ def test_stored_predictions_are_scored_without_a_network(model_dir, tmp_path) ->
 
     figures = json.loads((out / "report.json").read_text())
     truth = scored()
-    sure = truth.probabilities.max(axis=1) >= 0.4
+    against = truth.probabilities[:, :3] / (truth.probabilities[:, :3] + truth.probabilities[:, 3:])
+    sure = (against >= 0.6).any(axis=1) | (against < 0.4).all(axis=1)
     assert status == 0
     assert (figures["n"], figures["stored"]) == (120, True)
     assert figures["bundles"] == {"fundus_disease_classification": "0.0.1"}
     assert figures["coverage"] == pytest.approx(sure.mean(), abs=1e-4)
-    right = truth.probabilities.argmax(axis=1) == truth.labels
-    assert figures["covered_accuracy"] == pytest.approx(right[sure].mean(), abs=1e-4)
+    suspected = np.where(against >= 0.6, truth.probabilities[:, :3], 0)
+    named = np.where((against < 0.4).all(axis=1), 3, suspected.argmax(axis=1))
+    assert figures["covered_accuracy"] == pytest.approx((named == truth.labels)[sure].mean(), abs=1e-4)
 
 
 def test_named_table_is_scored_and_narrowed_to_a_source(model_dir, tmp_path) -> None:

@@ -14,8 +14,7 @@ def table(labels, probabilities, *, source="S"):
         probabilities=np.asarray(probabilities, dtype=float),
         sources=np.asarray([source] * count),
         groups=np.asarray([f"g{index}" for index in range(count)]),
-        confidence=np.ones(count),
-        abstained=np.zeros(count, dtype=bool),
+        named=np.zeros(count, dtype=int),
         ungradable=np.zeros(count, dtype=bool),
     )
 

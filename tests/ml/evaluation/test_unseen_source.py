@@ -51,8 +51,7 @@ def known(manifest: Path, *, leave_out: int = 0) -> Path:
         probabilities=np.eye(4)[labels] * 0.9 + 0.025,
         sources=np.asarray([row.source for row in rows]),
         groups=np.asarray([row.group for row in rows]),
-        confidence=np.ones(len(rows)),
-        abstained=np.zeros(len(rows), bool),
+        named=np.zeros(len(rows), dtype=int),
         ungradable=np.zeros(len(rows), bool),
     )
     predictions.write(manifest.parent / "seen.csv", rows, scored, shortcuts=np.ones((len(rows), 5)))
