@@ -8,6 +8,10 @@ from django.utils.translation import gettext_lazy as _
 Text = str | Promise
 
 QUALITY_REASONS: dict[str, tuple[Text, Text]] = {
+    "several_photographs": (
+        _("The picture holds several photographs."),
+        _("Upload each photograph as a file of its own, under its eye: the original, not a screenshot or a report."),
+    ),
     "not_a_fundus": (
         _("The picture does not look like a fundus photograph."),
         _("Check that you chose the right file: a colour photograph of the retina, not a scan or a document."),

@@ -131,7 +131,7 @@ class Quality:
     Attributes:
         gradable: Whether a class may be named at all.
         score: 0 (useless) to 1 (good).
-        reasons: Stable codes, worst first: ``not_a_fundus``, ``too_dark``, ``overexposed``,
+        reasons: Stable codes, worst first: ``several_photographs``, ``not_a_fundus``, ``too_dark``, ``overexposed``,
             ``blurred``, ``low_contrast``, ``cut_off``.
         measures: The numbers behind the verdict, by name.
         remarks: Stable codes of what a reader should know of a gradable photograph: ``unlike_training``.

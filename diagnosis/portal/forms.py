@@ -75,7 +75,7 @@ class UploadForm(ServiceForm):
         required=False,
         allow_empty_file=True,
         widget=forms.FileInput(attrs={"accept": "image/jpeg,image/png,application/dicom,.dcm"}),
-        help_text=_("JPEG, PNG or DICOM, up to 25 MB. Send the original, not a screenshot."),
+        help_text=_("JPEG, PNG or DICOM, up to 25 MB. One photograph in a file: the original, not a screenshot."),
     )
     laterality = forms.ChoiceField(
         label=_("Which eye?"),

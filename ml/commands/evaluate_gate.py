@@ -19,6 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fold", action="append", type=int, help="only this fold5; may be given again")
     parser.add_argument("--quality", action="append", help="only labels of this quality, such as strong")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every N-th photograph")
+    parser.add_argument(
+        "--composites",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also ask about N sets of pictures that hold several of the photographs, or one on other surroundings",
+    )
     parser.add_argument("--strangers", type=Path, metavar="DIR", help="also ask about each picture in this folder")
 
 
@@ -50,10 +57,32 @@ def run(args: argparse.Namespace) -> int:
         "photographs": gate.tabulate([*read, *(("all", verdict) for _, verdict in read)]),
         "other_pictures": gate.tabulate(others),
     }
+    if args.composites:
+        tables |= _composites([args.root / row.file for row in photographs], args)
     for name, table in tables.items():
         _show(name.replace("_", " "), table)
     _common.write_json({**tables, "unreadable": unreadable}, args.json)
     return 0
+
+
+def _composites(files: list[Path], args: argparse.Namespace) -> dict[str, Any]:
+    import numpy as np
+
+    from ml.errors import MLError
+    from ml.evaluation import composites, gate
+    from ml.imaging.io import read_photograph
+
+    rng = np.random.default_rng(args.seed)
+    several, surrounded = [], []
+    for _ in range(args.composites):
+        chosen = rng.choice(len(files), size=composites.PHOTOGRAPHS)
+        try:
+            photographs = [read_photograph(files[index].read_bytes()).pixels for index in chosen]
+            several += gate.judge(composites.several(photographs, rng))
+            surrounded += gate.judge((name, picture) for name, picture, _ in composites.surrounded(photographs[0]))
+        except MLError:
+            continue
+    return {"several_photographs": gate.tabulate(several), "other_surroundings": gate.tabulate(surrounded)}
 
 
 def _folder(folder: Path) -> list[tuple[str, Any]]:

@@ -3,17 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from ml.contracts import Box, FieldOfView
 from ml.errors import UngradableImageError
 from ml.imaging.bands import bands
+from ml.imaging.fields import find_fields
 
 SEARCH_SIDE = 512
 MIN_SHARE_OF_FRAME = 0.1
-# A camera's black border is not quite 0 after JPEG; the darkest lit retina seen in the
-# training sets stays above this (8-bit, brightest of the three channels).
-BLACK_LEVEL = 12
 
 
 def find_fov(image: NDArray[np.uint8]) -> FieldOfView:
@@ -21,7 +18,9 @@ def find_fov(image: NDArray[np.uint8]) -> FieldOfView:
 
     The lit area is searched on a copy of at most 512 pixels a side: brightest channel above a
     level between the border's and the disc's brightness, largest connected part, holes filled.
-    A photograph without a dark border has a field of view that covers the frame.
+    Flat surroundings of another colour than black are left out. A photograph without any border has a
+    field of view that covers the frame. Of several photographs in one picture it is the largest one's;
+    :func:`examine_fields` tells.
 
     Args:
         image: RGB photograph, shape (H, W, 3), values 0-255.
@@ -32,29 +31,40 @@ def find_fov(image: NDArray[np.uint8]) -> FieldOfView:
     Raises:
         UngradableImageError: The lit part covers less than a tenth of the frame.
     """
+    fields = find_fields(_search_copy(image))
+    if fields.largest.mean() < MIN_SHARE_OF_FRAME:
+        raise UngradableImageError("No lit field of view was found. Please retake the photograph.", code="not_a_fundus")
+    return _full_size(fields.largest, image.shape[:2])
+
+
+def examine_fields(image: NDArray[np.uint8]) -> tuple[FieldOfView | None, bool]:
+    """Find the one field of view of a picture, or learn that it holds several photographs.
+
+    Args:
+        image: RGB, shape (H, W, 3), values 0-255.
+
+    Returns:
+        The field of view as :func:`find_fov` gives it, None where there is none or more than one; and whether there
+        are several photographs.
+    """
+    fields = find_fields(_search_copy(image))
+    if fields.several or fields.largest.mean() < MIN_SHARE_OF_FRAME:
+        return None, fields.several
+    return _full_size(fields.largest, image.shape[:2]), False
+
+
+def _search_copy(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
     scale = min(1.0, SEARCH_SIDE / max(height, width))
-    small_size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    picture = Image.fromarray(image)
-    small = np.asarray(picture.resize(small_size, Image.Resampling.BOX) if scale < 1 else picture)
-    lit = _largest_lit_part(small.max(axis=2))
-    if lit.mean() < MIN_SHARE_OF_FRAME:
-        raise UngradableImageError("No lit field of view was found. Please retake the photograph.", code="not_a_fundus")
-    mask = np.asarray(Image.fromarray(lit).resize((width, height), Image.Resampling.NEAREST))
-    return FieldOfView(mask=mask, box=bounding_box(mask))
+    if scale == 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
 
 
-def _largest_lit_part(brightness: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    typical = float(np.percentile(brightness, 90))
-    lit = ndimage.gaussian_filter(brightness.astype(np.float32), 1.0) > max(BLACK_LEVEL, 0.12 * typical)
-    lit = ndimage.binary_opening(lit, iterations=2)
-    labels, count = ndimage.label(lit)
-    if count == 0:
-        return np.zeros(brightness.shape, dtype=bool)
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    largest: NDArray[np.bool_] = ndimage.binary_fill_holes(labels == sizes.argmax())
-    return largest
+def _full_size(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> FieldOfView:
+    full = np.asarray(Image.fromarray(mask).resize((shape[1], shape[0]), Image.Resampling.NEAREST))
+    return FieldOfView(mask=full, box=bounding_box(full))
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> Box:

@@ -18,8 +18,7 @@ from PIL import Image
 from scipy import ndimage
 
 from ml.contracts import FieldOfView, Quality
-from ml.errors import UngradableImageError
-from ml.imaging.fov import find_fov
+from ml.imaging.fov import examine_fields
 
 # The smallest labelled photographs at hand are this wide.
 WORKING_DIAMETER = 224
@@ -66,12 +65,11 @@ def examine(image: NDArray[np.uint8]) -> tuple[FieldOfView | None, Quality]:
         image: RGB, (H, W, 3) uint8.
 
     Returns:
-        The field of view, None when there is none; and the verdict.
+        The field of view, None when there is none or more than one; and the verdict.
     """
-    try:
-        fov = find_fov(image)
-    except UngradableImageError:
-        fov = None
+    fov, several = examine_fields(image)
+    if several:
+        return None, Quality(gradable=False, score=0.0, reasons=("several_photographs",))
     return fov, assess(image, fov)
 
 

@@ -140,7 +140,7 @@ def test_a_photograph_unlike_the_training_ones_names_no_class_and_says_why(reade
 
 
 def test_every_reason_of_the_gate_has_words() -> None:
-    codes = ["not_a_fundus", "too_dark", "overexposed", "blurred", "low_contrast", "cut_off"]
+    codes = ["several_photographs", "not_a_fundus", "too_dark", "overexposed", "blurred", "low_contrast", "cut_off"]
 
     reasons = wording.quality_reasons({"gradable": False, "reasons": codes})
 

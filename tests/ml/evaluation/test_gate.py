@@ -69,3 +69,21 @@ def test_command_tells_sources_and_other_pictures_apart(tmp_path, capsys) -> Non
     }
     assert "A: n 1, gradable 100.00%" in capsys.readouterr().err
     assert main(["evaluate-gate", *words, "--source", "absent"]) == 1
+
+
+def test_command_makes_pictures_of_several_photographs(tmp_path) -> None:
+    pixels = draw_fundus(FundusSpec(seed=3, camera=CameraKind.HANDHELD))
+    Image.fromarray(pixels).resize((300, 300)).save(tmp_path / "good.png")
+    (tmp_path / "manifest.csv").write_text("file,class,source_dataset\ngood.png,Normal,A\n")
+    out = tmp_path / "gate.json"
+
+    words = ["--manifest", str(tmp_path / "manifest.csv"), "--root", str(tmp_path), "--composites", "1"]
+    status = main(["evaluate-gate", *words, "--json", str(out)])
+
+    figures = json.loads(out.read_text())
+    assert status == 0
+    assert len(figures["several_photographs"]) >= 12
+    # A photograph edge to edge with itself, without any border, shows hardly a seam.
+    apart = {name: row for name, row in figures["several_photographs"].items() if not name.startswith("filling_")}
+    assert all(row["gradable"] == 0 for row in apart.values())
+    assert sum(row["n"] for row in figures["other_surroundings"].values()) == 8
