@@ -8,7 +8,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_GET
 
-from diagnosis import inference, storage, tasks
+from diagnosis import inference, instance, tasks
 from diagnosis.errors import ModelUnavailableError
 from diagnosis.models import WorkerHeartbeat
 from diagnosis.services import progress
@@ -83,7 +83,7 @@ def _models_match() -> bool:
 WEB_CHECKS: dict[str, Callable[[], bool]] = {
     "database": _database_answers,
     "migrations": _migrations_applied,
-    "media": storage.is_writable,
+    "media": instance.is_usable,
 }
 
 
@@ -100,7 +100,7 @@ def is_worker_stuck(name: str) -> bool:
 def _is_certain(is_stuck: Callable[[], bool]) -> bool:
     """Whether work stands still although database, media, models and queue are there."""
     try:
-        return is_stuck() and storage.is_writable() and _models_match() and tasks.waiting_messages() is not None
+        return is_stuck() and instance.is_usable() and _models_match() and tasks.waiting_messages() is not None
     except (DatabaseError, OSError):
         return False
     finally:

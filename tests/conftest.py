@@ -1,18 +1,22 @@
 """Fixtures that every test may use."""
 
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
 from django.core.cache import cache
 
-from diagnosis import inference, tasks
+from diagnosis import inference, instance, storage, tasks
 from tests import factories
+
+INSTANCE = uuid.UUID("6f1d2f57-51c1-4f0e-9a51-0f2f3a4c9d10")
 
 
 @pytest.fixture(autouse=True)
-def private_media(settings: LazySettings, tmp_path: Path) -> Path:
-    """Give each test a media root of its own."""
+def private_media(settings: LazySettings, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Give each test a media root of its own that belongs to the database; one marked ``unbound`` does this itself."""
     settings.MEDIA_ROOT = tmp_path / "media"
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.AXES_ENABLED = False
@@ -21,7 +25,12 @@ def private_media(settings: LazySettings, tmp_path: Path) -> Path:
         **settings.STORAGES,
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     }
-    return settings.MEDIA_ROOT
+    # Of its own, as tests undo theirs.
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("unbound") is None:
+            storage.write_marker(INSTANCE)
+            patch.setattr(instance, "recorded_id", lambda: INSTANCE)
+        yield settings.MEDIA_ROOT
 
 
 @pytest.fixture(autouse=True)

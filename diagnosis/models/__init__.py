@@ -5,7 +5,7 @@ from diagnosis.models.batches import Batch, BatchItem
 from diagnosis.models.clinics import Clinic, OperatingPoint
 from diagnosis.models.diagnoses import Diagnosis, DiseaseClass, Mode, Outcome
 from diagnosis.models.images import FundusImage, Laterality
-from diagnosis.models.operations import FileRemoval, IdempotencyKey, WorkerHeartbeat
+from diagnosis.models.operations import FileRemoval, IdempotencyKey, MediaInstance, WorkerHeartbeat
 from diagnosis.models.patients import Patient, Sex
 from diagnosis.models.reviews import BlindGrade, Escalation, GradeChangedError, Review, ReviewDraft, Verdict
 from diagnosis.models.users import ApiToken, Role, User
@@ -38,6 +38,7 @@ __all__ = [
     "GradeChangedError",
     "IdempotencyKey",
     "Laterality",
+    "MediaInstance",
     "Mode",
     "OperatingPoint",
     "Outcome",

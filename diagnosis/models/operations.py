@@ -1,7 +1,8 @@
-"""Rows that keep the machinery honest: idempotency keys and worker heartbeats."""
+"""Rows that keep the machinery honest: idempotency keys, worker heartbeats, the id of the media folder."""
 
+import uuid
 from datetime import timedelta
-from typing import Self
+from typing import ClassVar, Self
 
 from django.conf import settings
 from django.db import models
@@ -64,3 +65,19 @@ class FileRemoval(models.Model):
 
     def __str__(self) -> str:
         return str(self.pk)
+
+
+class MediaInstance(models.Model):
+    """The id that database and media folder share; one row, see ``diagnosis.instance``."""
+
+    ONLY: ClassVar[int] = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY, editable=False)
+    instance = models.UUIDField(default=uuid.uuid4, editable=False)
+    bound_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="one_media_instance")]
+
+    def __str__(self) -> str:
+        return str(self.instance)

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from diagnosis import inference, storage
+from diagnosis.errors import StorageUnavailableError
 from diagnosis.models import Diagnosis
 from diagnosis.templatetags.portal import percent
 
@@ -43,7 +44,7 @@ def heat_in_words(diagnosis: Diagnosis) -> str:
     if area is None:
         try:
             png = storage.read_verified(stored["path"], sha256=stored["sha256"])
-        except storage.DamagedFileError:
+        except (storage.DamagedFileError, StorageUnavailableError):
             logger.exception("The heat map of diagnosis %s is missing or was changed", diagnosis.pk)
             return ""
         area = inference.hottest_area(png, laterality=eye)

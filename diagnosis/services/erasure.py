@@ -17,7 +17,7 @@ from django.contrib.sessions.models import Session
 from django.db import models, transaction
 from django.utils import timezone
 
-from diagnosis import audit, storage
+from diagnosis import audit, instance, storage
 from diagnosis.lifecycle import Status
 from diagnosis.models import (
     Batch,
@@ -40,7 +40,6 @@ logger = logging.getLogger(__name__)
 
 # A worker that lost its job may go on writing until its hard limit; files are looked for until this is over.
 WRITERS_GONE = timedelta(seconds=5 * settings.CELERY_TASK_TIME_LIMIT)
-QUARANTINE = "quarantine"
 
 
 class ErasureRefusedError(Exception):
@@ -187,6 +186,9 @@ def remove_files() -> int:
     Returns:
         How many files and folders are still to be looked for.
     """
+    if not instance.is_usable():
+        # A file of a disk that is away looks as if it were gone.
+        return FileRemoval.objects.count()
     for removal in FileRemoval.objects.order_by("pk").iterator():
         for path in _places(removal.path):
             storage.remove(path)
@@ -198,6 +200,6 @@ def remove_files() -> int:
 
 
 def _places(path: str) -> Iterable[str]:
-    quarantine = storage.absolute(QUARANTINE)
+    quarantine = storage.absolute(storage.QUARANTINE)
     days = sorted(day.name for day in quarantine.iterdir() if day.is_dir()) if quarantine.is_dir() else []
-    return [path, *(f"{QUARANTINE}/{day}/{path}" for day in days)]
+    return [path, *(f"{storage.QUARANTINE}/{day}/{path}" for day in days)]

@@ -1,11 +1,10 @@
 """Run queued diagnoses: claim, finish, fail, sweep. The database is the truth, the queue a doorbell."""
 
-import hashlib
 import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -15,8 +14,8 @@ from django.db.models import Case, DateTimeField, Expression, ExpressionWrapper,
 from django.db.models.functions import Coalesce, Least, Now
 from django.utils.translation import gettext_noop
 
-from diagnosis import audit, inference, statements, storage
-from diagnosis.errors import StorageFullError
+from diagnosis import audit, inference, instance, statements, storage
+from diagnosis.errors import StorageFullError, StorageUnavailableError
 from diagnosis.inference import Findings
 from diagnosis.lifecycle import Status
 from diagnosis.models import Clinic, Diagnosis, FundusImage
@@ -115,14 +114,13 @@ def photograph_of(diagnosis: Diagnosis) -> bytes:
 
     Raises:
         MediaMissingError: The file is gone, or its SHA-256 is not the one that was accepted.
+        StorageUnavailableError: The medium is broken, not there, or another one: that says nothing of the file.
     """
     try:
-        jpeg = storage.read(diagnosis.image.path)
-    except FileNotFoundError as error:
+        return storage.read_verified(diagnosis.image.path, sha256=diagnosis.image.sha256)
+    except storage.DamagedFileError as error:
+        instance.require()
         raise MediaMissingError from error
-    if hashlib.sha256(jpeg).hexdigest() != diagnosis.image.sha256:
-        raise MediaMissingError
-    return jpeg
 
 
 def report_step(diagnosis: Diagnosis, step: str) -> None:
@@ -184,7 +182,7 @@ def complete(diagnosis: Diagnosis, findings: Findings) -> bool:
         Whether this attempt won.
 
     Raises:
-        StorageFullError: There was no room for the pictures; nothing is left of them.
+        StorageFullError, StorageUnavailableError: The pictures could not be written; nothing is left of them.
     """
     directory = storage.attempt_directory(diagnosis.pk, diagnosis.attempt)
     try:
@@ -205,6 +203,8 @@ def complete(diagnosis: Diagnosis, findings: Findings) -> bool:
 
 
 def _write_pictures(directory: str, findings: Findings) -> dict[str, dict[str, str]]:
+    # The analysis took a while, and a disk that was changed meanwhile may carry a mark of its own.
+    instance.require()
     artifacts = {}
     for name, (file_name, content_type, content) in findings.pictures.items():
         path = f"{directory}/{file_name}"
@@ -355,46 +355,18 @@ def _fail_exhausted() -> None:
             logger.error("Diagnosis %s failed after %d attempts: %s", diagnosis.pk, diagnosis.attempt, code)
 
 
-def remove_orphaned_files(*, older_than: timedelta = timedelta(hours=1)) -> int:
-    """Delete stored files that no row names: left by a process that died before its commit.
-
-    Returns:
-        How many files were deleted.
-    """
-    removed = 0
-    for relative in storage.files_older_than(older_than):
-        if not _is_named(relative):
-            storage.remove(relative)
-            removed += 1
-    if removed:
-        logger.warning("Removed %d files that no record names", removed)
-    return removed
-
-
-def _is_named(relative: str) -> bool:
-    if relative.startswith("images/"):
-        return FundusImage.objects.filter(path=relative).exists()
-    parts = relative.split("/")
-    if len(parts) == 5 and parts[0] == "diagnoses":
-        with suppress(ValueError):
-            diagnosis = Diagnosis.objects.filter(pk=uuid.UUID(parts[2])).first()
-            if diagnosis is not None:
-                is_running = diagnosis.status == Status.RUNNING and str(diagnosis.attempt) == parts[3]
-                return is_running or any(a["path"] == relative for a in diagnosis.artifacts.values())
-    return False
-
-
 def execute(diagnosis: Diagnosis) -> bool:
     """Analyse a claimed diagnosis and store what was found.
 
     Needs RUNNING, as ``claim`` returned it. Leaves SUCCEEDED, or FAILED for a reason that the
-    photograph gives, or QUEUED when the disk or the models are not available, or nothing changed
+    photograph gives, or QUEUED when storage or models are not available, or nothing changed
     when the lease was lost.
 
     Returns:
         Whether this attempt stored a result.
     """
     try:
+        instance.require()
         with lease_kept(diagnosis):
             findings = inference.analyse(
                 photograph_of(diagnosis),
@@ -411,7 +383,12 @@ def execute(diagnosis: Diagnosis) -> bool:
     except MediaMissingError:
         logger.exception("Diagnosis %s: its photograph is missing or was changed", diagnosis.pk)
         fail(diagnosis, code="media_missing")
-    except (StorageFullError, inference.ModelUnavailableError) as error:
+    except (StorageFullError, StorageUnavailableError, inference.ModelUnavailableError) as error:
         logger.error("Diagnosis %s goes back to the queue: %s", diagnosis.pk, error.code)  # noqa: TRY400 - no defect
+        put_back(diagnosis)
+    except OSError as error:
+        if not storage.is_passing(error):
+            raise
+        logger.exception("Diagnosis %s goes back to the queue: the machine cannot read or write", diagnosis.pk)
         put_back(diagnosis)
     return False

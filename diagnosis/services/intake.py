@@ -13,7 +13,7 @@ from django.db import Error, IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from diagnosis import access, audit, commits, inference, moments, storage, tasks
+from diagnosis import access, audit, commits, inference, instance, moments, storage, tasks
 from diagnosis.access import Capability
 from diagnosis.errors import (
     DiagnosisError,
@@ -256,9 +256,11 @@ def check_capacity() -> None:
     """Pass silently when a photograph can be taken now.
 
     Raises:
-        StorageFullError, QueueFullError, ModelUnavailableError: As their names say; try later.
+        StorageFullError, StorageUnavailableError, QueueFullError, ModelUnavailableError: As their names
+            say; try later.
     """
     inference.bundles()
+    instance.require()
     if not storage.has_room():
         raise StorageFullError
     waiting = Diagnosis.objects.filter(status=Status.QUEUED)[: settings.QUEUE_DEPTH_LIMIT].count()

@@ -9,6 +9,7 @@ from rest_framework.test import APIClient
 
 from diagnosis.models import AuditEvent, Diagnosis, FundusImage, IdempotencyKey, Patient, User
 from diagnosis.services import tokens
+from diagnosis.storage import MARKER
 from tests import factories
 
 SUBMIT = ("segment-classify", "classify")
@@ -70,7 +71,7 @@ def raw(user: ApiUser, endpoint: str, body: bytes | str, *, content_type: str, *
 
 def stored_files(settings: LazySettings) -> list[Path]:
     """Return every file in media storage."""
-    return [path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file()]
+    return [path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file() and path.name != MARKER]
 
 
 def assert_nothing_stored(settings: LazySettings, *, code: str) -> None:

@@ -67,6 +67,15 @@ def test_a_damaged_picture_is_a_problem_and_never_sent(ehr, finished, caplog, na
     assert not AuditEvent.objects.filter(action="artifact.viewed").exists()
 
 
+@pytest.mark.parametrize("name", ["photograph", "vessel_map"])
+def test_a_medium_that_is_away_is_told_from_a_missing_file(ehr, finished, name):
+    storage.absolute(storage.MARKER).unlink()
+    storage.remove("images")
+    storage.remove("diagnoses")
+
+    assert_problem(ehr.get(address(finished, name)), 503, "storage_unavailable")
+
+
 def test_a_stored_path_that_leaves_the_media_root_is_never_followed(ehr, finished, tmp_path):
     (tmp_path / "secret").write_bytes(b"secret")
     artifacts = {**finished.artifacts, "grad_cam": {**finished.artifacts["grad_cam"], "path": "../secret"}}

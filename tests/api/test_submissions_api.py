@@ -1,7 +1,9 @@
 """Sending photographs: what is taken, what is refused and how, and what a repeated key gets."""
 
 import contextlib
+import errno
 import json
+import os
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -218,6 +220,30 @@ class TestUnavailable:
 
         assert_problem(ehr.submit(patient), 507, "storage_full")
         assert not Diagnosis.objects.exists()
+
+    @pytest.mark.usefixtures("accepted_photograph")
+    @pytest.mark.parametrize(
+        ("number", "status", "code"),
+        [
+            (errno.EROFS, 503, "storage_unavailable"),
+            (errno.EACCES, 503, "storage_unavailable"),
+            (errno.EIO, 503, "storage_unavailable"),
+            (errno.ENOSPC, 507, "storage_full"),
+            (errno.EDQUOT, 507, "storage_full"),
+        ],
+    )
+    def test_media_that_cannot_be_written(self, ehr, patient, settings, monkeypatch, number, status, code):
+        def refuse(*_args, **_named):
+            raise OSError(number, os.strerror(number))
+
+        with monkeypatch.context() as patch:
+            patch.setattr("diagnosis.storage.os.rename", refuse)
+            answer = ehr.submit(patient)
+
+        assert_problem(answer, status, code)
+        assert int(answer["Retry-After"]) >= 30
+        assert not Diagnosis.objects.exists()
+        assert stored_files(settings) == []
 
     @pytest.mark.usefixtures("accepted_photograph")
     def test_a_full_queue(self, ehr, patient, settings):

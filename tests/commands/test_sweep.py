@@ -1,6 +1,9 @@
 """``manage.py sweep``: what the loop runs, and when it ends."""
 
+import os
 import threading
+import time
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -9,7 +12,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from diagnosis import tasks
+from diagnosis import storage, tasks
 from diagnosis.management.commands import sweep
 from diagnosis.models import FileRemoval
 from tests import factories
@@ -94,3 +97,40 @@ def test_it_ends_when_the_courier_died_so_that_both_start_again(courier, monkeyp
 
     with pytest.raises(CommandError):
         call_command("sweep", "--loop")
+
+
+def orphan():
+    name = storage.image_path(uuid.uuid4())
+    storage.write_durably(name, b"left behind")
+    then = time.time() - 7200
+    os.utime(storage.absolute(name), (then, then))
+    return name
+
+
+def test_once_touches_no_file_unless_told(rung, capsys):
+    name = orphan()
+
+    call_command("sweep")
+    assert storage.read(name)
+    call_command("sweep", "--orphans")
+
+    assert not storage.absolute(name).exists()
+    assert "1 files moved to quarantine" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("seconds", "is_touched"), [(3599, False), (3601, True)])
+def test_the_loop_touches_no_file_in_its_first_hour(courier, monkeypatch, seconds, is_touched):
+    name = orphan()
+    stopping = threading.Event()
+    clock = iter([1000.0])
+
+    def sweep_once():
+        stopping.set()
+
+    monkeypatch.setattr(sweep.threading, "Event", lambda: stopping)
+    monkeypatch.setattr(tasks, "ring_stranded", sweep_once)
+    monkeypatch.setattr(sweep.time, "monotonic", lambda: next(clock, 1000.0 + seconds))
+
+    call_command("sweep", "--loop")
+
+    assert storage.absolute(name).exists() is not is_touched

@@ -212,7 +212,7 @@ def make_stack(kind: str, directory: Path) -> Stack:
         "API_RATE": "100000/min",
     }
     if kind != "embedded":
-        env["DATABASE_URL"] = _new_database()
+        env["DATABASE_URL"] = new_database()
         env["CELERY_BROKER_URL"] = _redis() if kind == "postgres-redis" else _rabbitmq()
     return Stack(env=env, data=directory)
 
@@ -224,7 +224,8 @@ def remove_services(stack: Stack) -> None:
         _on_postgres(f'DROP DATABASE IF EXISTS "{url.rpartition("/")[2]}" WITH (FORCE)')
 
 
-def _new_database() -> str:
+def new_database() -> str:
+    """Create a database and return its address; skips when PostgreSQL does not answer."""
     name = f"retina_test_{uuid.uuid4().hex[:8]}"
     try:
         _on_postgres(f'CREATE DATABASE "{name}"')

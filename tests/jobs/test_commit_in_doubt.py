@@ -15,7 +15,7 @@ from diagnosis.lifecycle import Status
 from diagnosis.models import Diagnosis
 from diagnosis.services import execution, intake
 from tests import factories
-from tests.flows.stack import make_stack, remove_services
+from tests.flows import stack as stacks
 from tests.proxy import CommitCutter
 from tests.support import REPOSITORY
 
@@ -29,6 +29,7 @@ from diagnosis.models import Clinic, Diagnosis, Patient, Role, User
 from tests.factories import jpeg
 
 call_command("migrate", verbosity=0)
+call_command("media_instance", "--adopt")
 clinic = Clinic.objects.create(name="North")
 User.objects.create(username="ehr", role=Role.EHR_CLIENT, clinic=clinic)
 Patient.objects.create(clinic=clinic, mrn="A-1", given_name="Ada", family_name="Example")
@@ -52,9 +53,10 @@ print(json.dumps({"answers": answers, "stored": stored}))
 
 @pytest.fixture
 def stack(tmp_path):
-    made = make_stack("postgres-redis", tmp_path)
+    made = stacks.make_stack("embedded", tmp_path)
+    made.env["DATABASE_URL"] = stacks.new_database()
     yield made
-    remove_services(made)
+    stacks.remove_services(made)
 
 
 def test_an_upload_whose_commit_was_not_answered_is_kept_and_told_by_its_key(stack):

@@ -111,3 +111,15 @@ def test_a_path_that_leaves_the_media_root_is_never_followed(reader: Client, dia
     )
 
     assert reader.get(artifact(diagnosis)).status_code == 500
+
+
+@pytest.mark.parametrize("make", [photograph, thumbnail, artifact])
+def test_a_medium_that_is_away_is_told_from_a_missing_file(reader: Client, diagnosis: Diagnosis, make) -> None:
+    storage.absolute(storage.MARKER).unlink()
+    for path in (diagnosis.image.path, diagnosis.artifacts["vessel_map"]["path"]):
+        storage.remove(path)
+
+    answer = reader.get(make(diagnosis))
+
+    assert (answer.status_code, answer["Retry-After"]) == (503, "30")
+    assert "missing or was changed" not in answer.content.decode()

@@ -5,7 +5,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from diagnosis import inference
+from diagnosis import inference, storage
 from diagnosis.errors import BusyError, QueueFullError, RefusedImageError
 from diagnosis.models import AuditEvent, Clinic, Diagnosis, FundusImage, Patient
 from diagnosis.services import intake
@@ -106,7 +106,7 @@ def test_a_faulty_form_says_what_is_wrong_and_leaves_nothing(
 
 @pytest.mark.parametrize("code", sorted(RefusedImageError.MESSAGE_BY_CODE))
 def test_every_refusal_of_the_gate_reaches_the_form(
-    signed_in: Client, patient: Patient, monkeypatch: pytest.MonkeyPatch, private_media, code: str
+    signed_in: Client, patient: Patient, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     def refuse(_data: bytes, **_named: object) -> None:
         raise RefusedImageError(code)
@@ -118,7 +118,7 @@ def test_every_refusal_of_the_gate_reaches_the_form(
     assert answer.status_code == RefusedImageError(code).status
     assert str(RefusedImageError.MESSAGE_BY_CODE[code]).replace("'", "&#x27;") in answer.content.decode()
     assert not Diagnosis.objects.exists()
-    assert not [path for path in private_media.rglob("*") if path.is_file()]
+    assert list(storage.files()) == []
     assert AuditEvent.objects.filter(action="image.refused").count() == 1
 
 

@@ -1,5 +1,7 @@
 """Claim, lease, fenced finish, sweep."""
 
+import errno
+import os
 import uuid
 from datetime import timedelta
 
@@ -7,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from diagnosis import inference, storage
-from diagnosis.errors import ModelUnavailableError, StorageFullError
+from diagnosis.errors import ModelUnavailableError, StorageFullError, StorageUnavailableError
 from diagnosis.lifecycle import Status
 from diagnosis.models import AuditEvent, Diagnosis
 from diagnosis.services import execution, intake
@@ -170,7 +172,15 @@ def test_sweep_fails_a_job_after_three_attempts(crashes, code):
     assert execution.claim(diagnosis.pk) is None
 
 
-@pytest.mark.parametrize("fault", [StorageFullError, ModelUnavailableError])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        StorageFullError(),
+        StorageUnavailableError(),
+        ModelUnavailableError(),
+        *(OSError(number, os.strerror(number)) for number in (errno.EROFS, errno.EACCES, errno.EIO, errno.ENOSPC)),
+    ],
+)
 def test_a_fault_of_the_machine_puts_the_job_back_without_burning_an_attempt(monkeypatch, fault):
     diagnosis = claimed()
 
@@ -183,6 +193,17 @@ def test_a_fault_of_the_machine_puts_the_job_back_without_burning_an_attempt(mon
 
     diagnosis.refresh_from_db()
     assert (diagnosis.status, diagnosis.attempt) == (Status.QUEUED, 0)
+
+
+def test_a_defect_that_looks_like_a_fault_of_the_machine_is_raised(monkeypatch):
+    def broken(*_args, **_kwargs):
+        # As Pillow says that it knows no such format: an OSError without a number.
+        raise OSError("cannot identify image file")
+
+    monkeypatch.setattr(inference, "analyse", broken)
+
+    with pytest.raises(OSError, match="identify"):
+        execution.execute(claimed())
 
 
 def test_disk_full_while_writing_pictures_leaves_no_file(monkeypatch):
@@ -226,16 +247,3 @@ def test_execute_fails_with_the_pipelines_own_code(monkeypatch):
 
     diagnosis.refresh_from_db()
     assert (diagnosis.error_code, diagnosis.error_detail) == ("image_undecodable", "The picture cannot be decoded.")
-
-
-def test_the_janitor_removes_only_files_that_no_row_names():
-    diagnosis = factories.finished_diagnosis()
-    orphans = [storage.image_path(uuid.uuid4()), f"{storage.attempt_directory(diagnosis.pk, 7)}/vessel_map.png"]
-    for orphan in orphans:
-        storage.write_durably(orphan, b"left behind")
-
-    removed = execution.remove_orphaned_files(older_than=timedelta(seconds=-1))
-
-    assert removed == 2
-    assert storage.read(diagnosis.image.path)
-    assert storage.read(diagnosis.artifacts["grad_cam"]["path"])

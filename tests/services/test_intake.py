@@ -39,7 +39,7 @@ def submit(patient, user, data=None, **changes):
 
 
 def stored_files(settings) -> list[Path]:
-    return [path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file()]
+    return [path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file() and path.name != storage.MARKER]
 
 
 def test_submit_stores_photograph_job_and_audit_and_rings_after_commit(

@@ -1,6 +1,5 @@
 """Pictures: each leaves the server only after an access check, as the bytes that were stored."""
 
-import hashlib
 import logging
 from typing import ClassVar
 
@@ -70,11 +69,7 @@ def _stored(diagnosis: Diagnosis, name: str) -> tuple[str, str, str]:
 
 def _verified(diagnosis: Diagnosis, *, path: str, sha256: str) -> bytes:
     try:
-        content = storage.read(path)
-    except (OSError, ValueError) as error:
-        logger.exception("Diagnosis %s: a stored picture cannot be read", diagnosis.pk)
+        return storage.read_verified(path, sha256=sha256)
+    except storage.DamagedFileError as error:
+        logger.exception("Diagnosis %s: a stored picture is missing or was changed", diagnosis.pk)
         raise MediaDamagedError from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        logger.error("Diagnosis %s: a stored picture was changed", diagnosis.pk)
-        raise MediaDamagedError
-    return content

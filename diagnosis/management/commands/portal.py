@@ -23,13 +23,16 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from diagnosis import health, inference
+from diagnosis import health, inference, instance
 from diagnosis.errors import ModelUnavailableError
+from diagnosis.instance import InstanceMismatchError
 from diagnosis.models import Clinic, User
 from diagnosis.supervisor import Service, Supervisor
 from retina_portal.celery import app
 
 READY_SECONDS = 180
+# How long workers leave it to the web part to give media and database their id.
+MEDIA_SECONDS = 30
 # A little longer than the web server takes to stop gracefully.
 PORT_SECONDS = 20
 # How long the demo's reviews wait for its results, in a thread of their own.
@@ -119,7 +122,6 @@ class Command(BaseCommand):
 
     def _prepare(self, *, runs_web: bool) -> None:
         settings.RETINA_DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-        settings.MEDIA_ROOT.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             inference.bundles()
         except ModelUnavailableError as error:
@@ -128,9 +130,11 @@ class Command(BaseCommand):
             ) from error
         if not runs_web:
             _wait_for_migrations()
+            _wait_for_media()
             return
         with _one_at_a_time():
             call_command("migrate", interactive=False, verbosity=0)
+            _ensure_media()
         call_command("collectstatic", interactive=False, verbosity=0)
         if app.conf.broker_url.startswith("embedded+"):
             declare_queue()
@@ -275,6 +279,21 @@ def _wait_for_migrations() -> None:
             return
         time.sleep(1)
     raise CommandError("The database has not been migrated. Start the web part, or run manage.py migrate.")
+
+
+def _ensure_media() -> None:
+    try:
+        instance.ensure()
+    except InstanceMismatchError as error:
+        raise CommandError(str(error)) from error
+
+
+def _wait_for_media() -> None:
+    """Let the web part, which migrates, give media and database their id first."""
+    deadline = time.monotonic() + MEDIA_SECONDS
+    while time.monotonic() < deadline and instance.recorded_id() is None:
+        time.sleep(1)
+    _ensure_media()
 
 
 def _missing(address: str) -> str:

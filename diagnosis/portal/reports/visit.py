@@ -15,6 +15,7 @@ from PIL import Image
 
 from diagnosis import access, blinding, storage
 from diagnosis.access import Capability
+from diagnosis.errors import StorageUnavailableError
 from diagnosis.lifecycle import ReportStatus
 from diagnosis.models import Diagnosis, FundusImage, Laterality, Patient, Review, User, Verdict
 from diagnosis.portal import wording, worth
@@ -278,7 +279,7 @@ def _picture(caption: Text, path: str, *, sha256: str, of: uuid.UUID) -> Picture
             picture.draft("RGB", (PICTURE_PIXELS, PICTURE_PIXELS))
             picture.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
             small = picture.convert("RGB")
-    except (storage.DamagedFileError, OSError):
+    except (storage.DamagedFileError, StorageUnavailableError, OSError):
         logger.exception("A stored picture of %s is missing or was changed", of)
         return Picture(caption=caption, jpeg=None)
     buffer = io.BytesIO()

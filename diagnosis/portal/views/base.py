@@ -11,8 +11,9 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from diagnosis import access
 from diagnosis.access import Capability
-from diagnosis.errors import NotAllowedError, NotFoundError
+from diagnosis.errors import NotAllowedError, NotFoundError, StorageUnavailableError
 from diagnosis.models import Role, User
+from diagnosis.portal.views.errors import storage_unavailable
 
 
 class PortalRequest(HttpRequest):
@@ -43,6 +44,8 @@ class PortalView(View):
             raise PermissionDenied from error
         except NotFoundError as error:
             raise Http404 from error
+        except StorageUnavailableError as error:
+            return storage_unavailable(request, error)
 
 
 def _sign_in_first(request: PortalRequest) -> HttpResponse:

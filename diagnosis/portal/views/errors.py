@@ -12,6 +12,8 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
+from diagnosis.errors import StorageUnavailableError
+
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """400."""
@@ -76,6 +78,19 @@ def server_error(request: HttpRequest) -> HttpResponse:
     reference = structlog.contextvars.get_contextvars().get("request_id", "")
     text = render_to_string("portal/server_error.html", {"title": title, "detail": detail, "reference": reference})
     return HttpResponse(text, status=HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def storage_unavailable(request: HttpRequest, error: StorageUnavailableError) -> HttpResponse:
+    """503 because pictures cannot be read at the moment."""
+    response = _answer(
+        request,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        code=error.code,
+        title=_("The portal cannot reach its photographs at the moment"),
+        detail=_("Nothing is lost. Try again in a minute; if it goes on, tell your administrator."),
+    )
+    response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def _database_away(request: HttpRequest) -> HttpResponse:

@@ -1,5 +1,6 @@
 """Bring a backup into an empty set-up."""
 
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import F
 
-from diagnosis import audit, storage
+from diagnosis import audit, instance, storage
 from diagnosis.lifecycle import Status
 from diagnosis.services.backups import rows
 from diagnosis.services.backups.archive import Hashed, Header, Manifest, Sink, walk
@@ -76,6 +77,8 @@ def restore(source: Path, key: bytes, *, pauses_webhooks: bool = True) -> Restor
     _refuse_unless_empty()
     header, _manifest = verify(source, key)
     state = _migrate_to(header)
+    if storage.marked_id() is None:
+        storage.write_marker(uuid.uuid4())
     sink = _Restorer(state, header)
     try:
         with transaction.atomic(durable=True):
@@ -91,6 +94,7 @@ def restore(source: Path, key: bytes, *, pauses_webhooks: bool = True) -> Restor
             raise BackupError("The rows of the backup do not fit together; nothing was restored.") from error
         raise
     call_command("migrate", verbosity=0, interactive=False)
+    instance.adopt()
     audit.record(
         "backup.restored",
         acting_user=None,

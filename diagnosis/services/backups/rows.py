@@ -15,8 +15,10 @@ from django.db import connection, models
 from django.db.models import Q
 
 PART_ROWS = 1000
-# Sessions, lockouts and heartbeats belong to running processes; the echo of the sandbox lives for an hour.
-LEFT_OUT = frozenset({"sessions.session", "diagnosis.workerheartbeat", "diagnosis.webhookecho"})
+# The id of the media folder is the folder's: a copy gets its own. Sessions, lockouts and heartbeats belong to running processes; the echo of the sandbox lives for an hour.
+LEFT_OUT = frozenset(
+    {"diagnosis.mediainstance", "sessions.session", "diagnosis.workerheartbeat", "diagnosis.webhookecho"}
+)
 LEFT_OUT_APPS = frozenset({"axes"})
 # A reservation without an answer belongs to a request that is running.
 _KEPT_ROWS = {"diagnosis.idempotencykey": ~Q(diagnosis=None, batch=None)}
