@@ -1,9 +1,11 @@
 """Liveness and readiness."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from django.db import DatabaseError, connection
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_GET
@@ -15,11 +17,7 @@ from diagnosis.services import progress
 
 logger = logging.getLogger(__name__)
 
-
-@require_GET
-def healthz(_request: HttpRequest) -> JsonResponse:
-    """Whether this process answers."""
-    return JsonResponse({"status": "ok"})
+LOCK_SECONDS = 2
 
 
 @require_GET
@@ -56,9 +54,24 @@ def _passes(check: Callable[[], bool]) -> bool:
 
 
 def _database_answers() -> bool:
-    with connection.cursor() as cursor:
+    with _bounded_wait(), connection.cursor() as cursor, transaction.atomic():
         cursor.execute("SELECT 1")
         return cursor.fetchone() == (1,)
+
+
+@contextmanager
+def _bounded_wait() -> Iterator[None]:
+    """Wait for a locked SQLite no longer than a probe does; there a transaction begins by locking for writing."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    connection.ensure_connection()
+    usual = settings.DATABASES["default"]["OPTIONS"]["timeout"]
+    try:
+        connection.connection.execute(f"PRAGMA busy_timeout = {LOCK_SECONDS * 1000}")
+        yield
+    finally:
+        connection.connection.execute(f"PRAGMA busy_timeout = {round(usual * 1000)}")
 
 
 _migrated = False

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 # How long an upload waits for a place among the decoding processes, and when to send it again after it found none.
 PLACE_SECONDS = 2.0
 BUSY_RETRY_SECONDS = 3
-# An upload holds a thread of the web process while it is looked at; the other half stays free for everybody else.
+# An upload holds a thread of the web process, whatever it waits for; the other half stays free for everybody else.
 _uploads = threading.BoundedSemaphore(max(1, settings.WEB_THREADS // 2))
 _patient_until: ContextVar[float] = ContextVar("patient_until", default=0.0)
 
@@ -153,8 +153,23 @@ def start_decoding() -> None:
 
 
 @contextmanager
+def upload_place() -> Iterator[None]:
+    """Be one of the uploads that this process takes in at a time.
+
+    Raises:
+        BusyError: There are as many as may be.
+    """
+    if not _uploads.acquire(blocking=False):
+        raise BusyError(retry_after=BUSY_RETRY_SECONDS)
+    try:
+        yield
+    finally:
+        _uploads.release()
+
+
+@contextmanager
 def patient(*, seconds: float) -> Iterator[None]:
-    """Within this block uploads wait for their turn, all of them together up to so many seconds."""
+    """Within this block photographs wait for their turn to be decoded, all of them together up to so many seconds."""
     token = _patient_until.set(time.monotonic() + seconds)
     try:
         yield
@@ -178,19 +193,13 @@ def accept_photograph(data: bytes, *, declared_type: str | None, file_name: str 
     from ml.errors import MLError
     from ml.imaging import intake
 
-    patience = max(0.0, _patient_until.get() - time.monotonic())
-    if not _uploads.acquire(timeout=patience):
-        raise BusyError(retry_after=BUSY_RETRY_SECONDS)
+    place_s = max(PLACE_SECONDS, _patient_until.get() - time.monotonic())
     try:
-        inspected = intake.inspect_isolated(
-            data, declared_type=declared_type, file_name=file_name, place_s=max(PLACE_SECONDS, patience)
-        )
+        inspected = intake.inspect_isolated(data, declared_type=declared_type, file_name=file_name, place_s=place_s)
     except NoPlaceError as error:
         raise BusyError(retry_after=BUSY_RETRY_SECONDS) from error
     except MLError as error:
         raise RefusedImageError(error.code) from error
-    finally:
-        _uploads.release()
     return AcceptedPhotograph(
         jpeg=inspected.jpeg,
         sha256=inspected.sha256,

@@ -13,9 +13,25 @@ from django.utils import translation
 from django.utils.cache import patch_cache_control
 
 from diagnosis import logs
+from diagnosis.liveness import healthz
 
 Handler = Callable[[HttpRequest], HttpResponse]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+
+
+class HealthMiddleware:
+    """Answer ``/healthz`` before anything that could wait for the database, sessions included."""
+
+    ADDRESS = "/healthz"
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the one address, pass on all others."""
+        if request.path_info == self.ADDRESS:
+            return healthz(request)
+        return self.get_response(request)
 
 
 class ProxyAddressMiddleware:

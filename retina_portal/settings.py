@@ -116,6 +116,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "diagnosis.middleware.RequestIdMiddleware",
+    "diagnosis.middleware.HealthMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "diagnosis.middleware.LanguageMiddleware",
@@ -157,7 +158,8 @@ DATABASE_URL = env.str("DATABASE_URL", default=f"sqlite:///{RETINA_DATA_DIR / 'p
 DATABASES = {"default": checked("DATABASE_URL", lambda: env.db_url_config(DATABASE_URL))}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
-        "timeout": 20,
+        # Seconds that a write waits for another one to end.
+        "timeout": checked("SQLITE_TIMEOUT", lambda: env.float("SQLITE_TIMEOUT", default=20.0)),
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }

@@ -3,7 +3,8 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from diagnosis.health import healthz, readyz, readyz_web
+from diagnosis.health import readyz, readyz_web
+from diagnosis.liveness import healthz
 
 urlpatterns = [
     path("admin/", admin.site.urls),

@@ -6,10 +6,11 @@ import uuid
 import pytest
 from django.utils import timezone
 
+from diagnosis import shutdown
 from diagnosis.api.views import diagnoses
 from diagnosis.errors import ModelUnavailableError
 from diagnosis.lifecycle import Status
-from diagnosis.models import AuditEvent, Diagnosis, Mode, Outcome
+from diagnosis.models import ApiToken, AuditEvent, Diagnosis, Mode, Outcome
 from tests import factories
 from tests.api.client import assert_problem
 
@@ -142,8 +143,9 @@ def test_wait_answers_as_soon_as_the_job_ends(ehr, queued, monkeypatch):
         looks.append(seconds)
         if len(looks) == 2:
             Diagnosis.objects.filter(pk=queued.pk).move_to(Status.CANCELLED)
+        return False
 
-    monkeypatch.setattr(diagnoses.time, "sleep", end_on_the_second_look)
+    monkeypatch.setattr(shutdown.begun, "wait", end_on_the_second_look)
 
     answer = ehr.get(f"{ADDRESS}{queued.pk}/?wait=20")
 
@@ -161,12 +163,30 @@ def test_wait_gives_up_after_its_time(ehr, queued):
 
 def test_only_a_few_may_wait_at_once(ehr, queued, monkeypatch):
     monkeypatch.setattr(diagnoses, "_waiting", threading.BoundedSemaphore(1))
-    monkeypatch.setattr(diagnoses.time, "sleep", lambda _seconds: pytest.fail("it waited"))
+    monkeypatch.setattr(shutdown.begun, "wait", lambda _seconds: pytest.fail("it waited"))
 
     with diagnoses._waiting:
         answer = ehr.get(f"{ADDRESS}{queued.pk}/?wait=20")
 
     assert answer.json()["status"] == "queued"
+
+
+def test_wait_ends_with_the_token(ehr, queued, monkeypatch):
+    def revoke(_seconds):
+        ApiToken.objects.update(revoked_at=timezone.now())
+        return False
+
+    monkeypatch.setattr(shutdown.begun, "wait", revoke)
+
+    assert_problem(ehr.get(f"{ADDRESS}{queued.pk}/?wait=20"), 401, "authentication_failed")
+
+
+def test_wait_ends_with_the_process(ehr, queued, monkeypatch):
+    monkeypatch.setattr(shutdown.begun, "wait", lambda _seconds: True)
+
+    answer = ehr.get(f"{ADDRESS}{queued.pk}/?wait=20")
+
+    assert (answer.json()["status"], answer["Retry-After"]) == ("queued", "1")
 
 
 @pytest.mark.parametrize("wait", ["21", "-1", "x", "", "1.5", "٣", "99999999999"])

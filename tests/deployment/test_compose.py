@@ -10,6 +10,8 @@ import pytest
 import yaml
 from django.core.management import get_commands, load_command_class
 
+from diagnosis.api import parsers
+from retina_portal import webserver
 from tests.deployment.production import COMPOSE, OWN_SERVICES, production_environment
 from tests.support import REPOSITORY as ROOT
 from tests.support import require
@@ -98,11 +100,11 @@ def test_the_image_carries_no_test_tools():
     assert [tool for tool in TEST_TOOLS if tool in carried] == []
 
 
-def test_the_proxy_lets_the_portal_refuse_large_files_itself(settings):
+def test_proxy_and_web_server_let_the_portal_refuse_large_bodies_itself():
     config = (ROOT / "deploy" / "nginx.conf").read_text(encoding="utf-8")
     limit = int(re.search(r"client_max_body_size (\d+)m;", config).group(1))
 
-    assert limit * 1024 * 1024 > settings.MAX_UPLOAD_BYTES
+    assert limit * 1024 * 1024 > webserver.BODY_BYTES > parsers.BATCH_BODY_BYTES > parsers.DRAINED_BYTES
     assert "proxy_set_header X-Forwarded-Proto https;" in config
 
 

@@ -12,7 +12,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from diagnosis import audit
+from diagnosis import audit, inference
 from diagnosis.access import Capability
 from diagnosis.api import conditional, schema
 from diagnosis.api.parsers import BatchParser
@@ -87,7 +87,8 @@ class BatchListView(ApiView):
             raise InvalidInputError([("image", "too_many", _("Send at most 40 photographs."))])
         said = _said(request, len(files))
         items = [_item(request.user, file, fields) for file, fields in zip(files, said, strict=True)]
-        submission = batches.submit(items, acting_user=request.user, mode=mode, idempotency_key=key)
+        with inference.upload_place():
+            submission = batches.submit(items, acting_user=request.user, mode=mode, idempotency_key=key)
         headers = {"Location": links.batch_url(request, submission.batch.pk), "Retry-After": "1"}
         if submission.is_repeated:
             headers["Idempotency-Replayed"] = "true"

@@ -4,6 +4,7 @@ import threading
 import time
 from typing import ClassVar
 
+from django.conf import settings
 from django.http import HttpResponseNotModified
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
@@ -11,7 +12,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from diagnosis import audit
+from diagnosis import audit, shutdown
 from diagnosis.access import Capability
 from diagnosis.api import conditional, examples, schema
 from diagnosis.api.filters import DiagnosisFilterSet
@@ -24,7 +25,7 @@ from diagnosis.services import intake
 MAX_WAIT_SECONDS = 20
 LOOK_SECONDS = 0.25
 # Waiting holds a thread of the web process, so only a few may; the others are answered at once.
-_waiting = threading.BoundedSemaphore(4)
+_waiting = threading.BoundedSemaphore(max(1, settings.WEB_THREADS // 4))
 
 
 class DiagnosisListView(ApiView):
@@ -62,7 +63,7 @@ class DiagnosisDetailView(DiagnosisSubjectView):
     )
     def get(self, request: Request, diagnosis_id: str) -> Response | HttpResponseNotModified:
         """The job and, once it succeeded, the result. `Retry-After: 1` while it is not finished."""
-        _wait_for_end(self.diagnosis, seconds=_seconds_to_wait(request))
+        _wait_for_end(self.diagnosis, request=request, seconds=_seconds_to_wait(request))
         headers = {} if self.diagnosis.is_finished else {"Retry-After": "1"}
         answer = conditional.answer(request, self.get_serializer(self.diagnosis).data, headers=headers)
         if self.diagnosis.is_finished:
@@ -122,13 +123,21 @@ def _seconds_to_wait(request: Request) -> int:
     return int(asked)
 
 
-def _wait_for_end(diagnosis: Diagnosis, *, seconds: int) -> None:
+def _wait_for_end(diagnosis: Diagnosis, *, request: Request, seconds: int) -> None:
+    """Wait until the diagnosis is finished, the time is over or this process is about to end.
+
+    Raises:
+        AuthenticationFailed: The token has come to its end meanwhile.
+    """
     if not seconds or diagnosis.is_finished or not _waiting.acquire(blocking=False):
         return
     try:
         deadline = time.monotonic() + seconds
         while not diagnosis.is_finished and time.monotonic() < deadline:
-            time.sleep(LOOK_SECONDS)
+            if shutdown.begun.wait(LOOK_SECONDS):
+                break
+            if request.auth is not None:
+                request.successful_authenticator.authenticate(request)
             diagnosis.status = Diagnosis.objects.values_list("status", flat=True).get(pk=diagnosis.pk)
     finally:
         _waiting.release()

@@ -10,7 +10,7 @@ from rest_framework.parsers import BaseParser, FormParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from diagnosis import audit
+from diagnosis import audit, inference
 from diagnosis.access import Capability
 from diagnosis.api import schema
 from diagnosis.api.errors import problem_of
@@ -81,6 +81,10 @@ class SubmissionView(ApiView):
 
     def submit(self, request: Request) -> Response:
         """Accept the photograph: 202 with the queued diagnosis."""
+        with inference.upload_place():
+            return self._submit(request)
+
+    def _submit(self, request: Request) -> Response:
         try:
             key = idempotency_key(request)
             upload = _upload(request)

@@ -207,11 +207,16 @@ def _problem_of_port(host: str, port: int) -> OSError | None:
 def _web(host: str, port: int) -> list[Service]:
     command = [sys.executable, "-m", "gunicorn", "retina_portal.wsgi:application"]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    command += ["--bind", address, "--workers", str(_number("WEB_CONCURRENCY", 2)), "--worker-class", "gthread"]
-    command += ["--threads", "4", "--timeout", "60", "--graceful-timeout", "15", "--max-requests", "5000"]
+    command += ["--bind", address, "--workers", str(_number("WEB_CONCURRENCY", 2))]
+    command += ["--worker-class", "retina_portal.webserver.BufferingWorker", "--threads", str(settings.WEB_THREADS)]
+    command += ["--timeout", "60", "--graceful-timeout", "15", "--max-requests", "5000"]
     command += ["--max-requests-jitter", "500", "--log-level", "warning"]
-    # All web processes together decode on as many cores as there are: under this name they share the places.
-    env = {"RETINA_DECODERS": f"retina-{secrets.token_hex(8)}"}
+    env = {
+        # All web processes together decode on as many cores as there are: under this name they share the places.
+        "RETINA_DECODERS": f"retina-{secrets.token_hex(8)}",
+        # Who waits for a locked database holds a thread meanwhile.
+        "SQLITE_TIMEOUT": os.environ.get("SQLITE_TIMEOUT", "4"),
+    }
     return [Service(name="web", command=command, env=env)]
 
 

@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 
-from diagnosis import access, blinding
+from diagnosis import access, blinding, inference
 from diagnosis.access import Capability
 from diagnosis.errors import DiagnosisError, ImageOfAnotherPatientError
 from diagnosis.models import Diagnosis, Patient
@@ -38,7 +38,8 @@ class ImageUploadView(PortalView):
         if not form.is_valid():
             return self._refused(request, patient, form, status=422)
         try:
-            submission = _submit(form, request=request, patient=patient)
+            with inference.upload_place():
+                submission = _submit(form, request=request, patient=patient)
         except DiagnosisError as error:
             form.add_refusal(error)
             return self._refused(request, patient, form, status=error.status, error=error)
