@@ -11,7 +11,7 @@ from multiprocessing.sharedctypes import RawValue
 from typing import Any
 
 from billiard.pool import EX_OK, EX_RECYCLE
-from celery.signals import setup_logging, worker_process_init, worker_ready, worker_shutting_down
+from celery.signals import setup_logging, worker_init, worker_process_init, worker_ready, worker_shutting_down
 from django.conf import settings
 from django.db import DatabaseError, connection
 
@@ -30,9 +30,10 @@ LOST_CHILD = 70  # EX_SOFTWARE of sysexits.h
 
 _stopping = threading.Event()
 # Shared with the child, which is forked from the parent: the process id of the child that can run jobs,
-# and whether the parent is stopping.
+# whether the parent is stopping, and its process id (a child whose parent died at once could not ask for it).
 _able_pid = RawValue("q", 0)
 _parent_stops = RawValue("b", 0)
+_parent_pid = RawValue("q", 0)
 
 
 @setup_logging.connect
@@ -43,6 +44,12 @@ def keep_django_logging(**_signal: Any) -> None:
     logging.config.dictConfig(settings.LOGGING)
 
 
+@worker_init.connect
+def remember_parent(**_signal: Any) -> None:
+    """Note, before any child is forked, whose children they will be."""
+    _parent_pid.value = os.getpid()
+
+
 @worker_process_init.connect
 def become_able(**_signal: Any) -> None:
     """Load the models in the child before it takes its first job, and use them once.
@@ -51,7 +58,7 @@ def become_able(**_signal: Any) -> None:
     this signal has passed, and starts a job's time limits when the child begins it: neither an attempt
     nor a limit pays for loading. A child whose models cannot be used stays here until they can.
     """
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="end-with-parent", daemon=True).start()
+    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
     began = time.monotonic()
     while not _warmed_up():
         time.sleep(RELOAD_SECONDS)
@@ -68,9 +75,9 @@ def _warmed_up() -> bool:
     return True
 
 
-def _end_with_parent(parent: int) -> None:
+def _end_with_parent() -> None:
     """Leave no child behind a parent that is gone, and let none that still loads hold up a stop."""
-    while os.getppid() == parent:
+    while os.getppid() == _parent_pid.value:
         if _parent_stops.value and _able_pid.value != os.getpid():
             os._exit(EX_OK)
         time.sleep(LOOK_SECONDS)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import REPOSITORY
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 WORKER = "-m celery -A tests.jobs.stub_worker worker --pool prefork --concurrency 1 --hostname worker1@here"
 WORKER += " --loglevel INFO --without-gossip --without-mingle --without-heartbeat"
@@ -84,7 +84,7 @@ class Host:
             return self.until(lambda: seen.append(self.run(STATE)) or seen[-1] in expected)
         raise AssertionError(f"not {expected} but {seen[-1]}:\n{self.log.read_text()}")
 
-    def until(self, condition, *, seconds=60):
+    def until(self, condition, *, seconds=150):
         """Wait for something and return it."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -92,6 +92,14 @@ class Host:
                 return found
             time.sleep(0.1)
         raise AssertionError(self.log.read_text())
+
+    def is_gone(self):
+        """Whether nothing is left of the worker that ended, its children included."""
+        try:
+            os.killpg(self.worker.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
 
     def stop(self):
         """Kill what is left of the worker."""
@@ -129,7 +137,8 @@ def test_a_child_killed_while_idle_ends_its_worker_and_the_next_one_works(host):
 
     os.kill(host.child(), signal.SIGKILL)
 
-    assert host.worker.wait(timeout=30) == 70
+    assert host.worker.wait(timeout=60) == 70
+    host.until(host.is_gone)
     host.start_worker()
     host.run(SUBMIT, "second")
     host.until_state("succeeded 1 0 able")
@@ -140,7 +149,7 @@ def test_a_job_that_kills_its_child_is_noted_by_the_parent(host):
     host.run(SUBMIT, "poison")
     host.start_worker()
 
-    assert host.worker.wait(timeout=60) == 70
+    assert host.worker.wait(timeout=150) == 70
 
     assert host.run(STATE).startswith("running 1 1 ")
 
@@ -155,10 +164,27 @@ def test_a_child_does_not_outlive_its_parent(host):
     host.until(lambda: not Path(f"/proc/{child}").exists())
 
 
+ORPHAN = """
+import time
+from diagnosis import inference, workers
+inference.warm_up = lambda: time.sleep(60)
+workers._parent_pid.value = -1
+workers.become_able()
+"""
+
+
+def test_a_child_whose_parent_died_before_it_could_look_ends(host):
+    began = time.monotonic()
+
+    host.run(ORPHAN)
+
+    assert time.monotonic() - began < 50
+
+
 def test_a_worker_that_is_told_to_stop_while_it_loads_stops(host):
     host.start_worker()
     host.until(lambda: "ready." in host.log.read_text())
 
     host.worker.terminate()
 
-    assert host.worker.wait(timeout=30) == 0
+    assert host.worker.wait(timeout=60) == 0
