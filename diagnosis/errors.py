@@ -156,6 +156,13 @@ class StateConflictError(DiagnosisError):
     message = _("The diagnosis has moved on. Reload it to see its present state.")
 
 
+class UnseenReviewError(StateConflictError):
+    """Somebody else signed a review that the signer does not say they know."""
+
+    code = "review_unseen"
+    message = _("Somebody else signed meanwhile. Reload and read their review.")
+
+
 class StorageFullError(DiagnosisError):
     """The media storage has no room."""
 
@@ -223,7 +230,19 @@ class IdempotencyInProgressError(DiagnosisError):
 
     code = "idempotency_in_progress"
     status = 409
+    retry_after = 1
     message = _("The first request with this Idempotency-Key is still being accepted. Try again in a moment.")
+
+
+class SecretShownOnceError(DiagnosisError):
+    """A repeated request whose first answer held a secret."""
+
+    code = "secret_shown_once"
+    status = 409
+    message = _(
+        "The first request with this Idempotency-Key was carried out. Its answer held a secret, which is not kept and "
+        "cannot be shown again. Find the record in its list, and replace its secret or the record."
+    )
 
 
 class InvalidInputError(DiagnosisError):

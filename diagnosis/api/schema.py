@@ -1,11 +1,12 @@
 """What the OpenAPI document says about every operation."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.serializers import BaseSerializer
 
 from diagnosis.api.errors import CONTENT_TYPE, TYPE_PREFIX
@@ -19,10 +20,7 @@ COMMON = {
     429: ("Too many requests; `Retry-After` says how long to wait.", "throttled"),
     500: ("An unexpected error.", "internal"),
     503: (
-        (
-            "The portal is busy, database, storage or a model cannot be used, or an answer was lost; "
-            "send it again after `Retry-After`."
-        ),
+        "The portal is busy, something that it needs is away, or an answer was lost; send it again after `Retry-After`.",
         "database_unavailable",
     ),
 }
@@ -46,7 +44,15 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     {"type": "string", "minLength": 1, "maxLength": 255},
     _HEADER,
-    description="Your key for this submission: the same key and body return the first diagnosis.",
+    description="Your key for this request: sent again with the same key it is not carried out again, but answered as "
+    "the first was. Printable ASCII.",
+)
+_REPLAYED = OpenApiParameter(
+    "Idempotency-Replayed",
+    {"type": "string", "const": "true"},
+    _HEADER,
+    response=[200, 201, 202, 204],
+    description="The request was carried out before, under the same `Idempotency-Key`.",
 )
 WAIT = OpenApiParameter(
     "wait",
@@ -59,6 +65,26 @@ NOT_MODIFIED = {304: OpenApiResponse(description="You have the current state.")}
 def etag(*statuses: int) -> list[OpenApiParameter]:
     """Describe the ``ETag`` of these answers."""
     return [OpenApiParameter("ETag", str, _HEADER, response=list(statuses), description="Of this state.")]
+
+
+def unsafe(
+    *, parameters: Sequence[OpenApiParameter] = (), responses: dict[Any, Any], **described: Any
+) -> Callable[[Any], Any]:
+    """Describe an operation that changes something: as ``extend_schema``, and what is the same for all of them.
+
+    Args:
+        parameters: Of this operation alone.
+        responses: Answers and refusals of this operation alone.
+        described: As for ``extend_schema``.
+    """
+    shared = problems(400, 409, 422, examples={409: ["idempotency_in_progress"], 422: ["idempotency_key_reused"]})
+    merged = {**shared, **responses}
+    for key in [(400, CONTENT_TYPE), (409, CONTENT_TYPE), (422, CONTENT_TYPE)]:
+        own, common = responses.get(key), shared[key]
+        if own is not None:
+            names = {example.name for example in own.examples}
+            own.examples = [*own.examples, *(example for example in common.examples if example.name not in names)]
+    return extend_schema(parameters=[IDEMPOTENCY_KEY, *parameters, _REPLAYED], responses=merged, **described)
 
 
 def page_of(serializer: type[BaseSerializer]) -> dict[Any, Any]:

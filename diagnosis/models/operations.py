@@ -9,21 +9,35 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from diagnosis.models.batches import Batch
-from diagnosis.models.diagnoses import Diagnosis
+
+class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
+    """Lookups of keys."""
+
+    def expired(self) -> Self:
+        """Older than a client may still repeat its request; they can be removed."""
+        return self.filter(created_at__lt=timezone.now() - timedelta(days=IdempotencyKey.KEPT_DAYS))
 
 
 class IdempotencyKey(models.Model):
-    """A key that a client sent with a submission; unique per principal."""
+    """A key that a client sent with a request that was carried out; unique per principal.
+
+    It names the record that the request made or changed and holds nothing of the answer: that is made anew for whoever
+    repeats the request, of what they may see then. So no name, no number and no secret is kept here a second time.
+    """
+
+    KEPT_DAYS = 30
 
     principal = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)
-    body_sha256 = models.CharField(max_length=64)
-    # Null while the first request is still being accepted.
-    diagnosis = models.ForeignKey(Diagnosis, on_delete=models.CASCADE, null=True, related_name="+")
-    # Set when the key covers a whole batch; then there is no single diagnosis.
-    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, null=True, related_name="+")
-    reserved_at = models.DateTimeField(default=timezone.now)
+    request_sha256 = models.CharField(max_length=64)
+    # Model and id of the record; empty when the request removed one.
+    record_type = models.CharField(max_length=40, blank=True)
+    record_id = models.UUIDField(null=True)
+    # False while a request of several transactions goes on, and after it broke off in between.
+    is_finished = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = IdempotencyKeyQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["principal", "key"], name="idempotency_key_per_principal")]

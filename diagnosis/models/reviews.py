@@ -22,6 +22,14 @@ class Verdict(models.TextChoices):
     UNGRADABLE = "ungradable", _("Not gradable")
 
 
+class ReviewQuerySet(models.QuerySet["Review"]):
+    """Lookups of signed reviews."""
+
+    def visible_to(self, user: Any) -> Self:
+        """Reviews of the diagnoses that the user may know about."""
+        return self.filter(diagnosis__in=Diagnosis.objects.visible_to(user))
+
+
 class Review(models.Model):
     """A signed statement. It is never changed; a later one supersedes it."""
 
@@ -37,6 +45,8 @@ class Review(models.Model):
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="superseded_by"
     )
     signed_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = ReviewQuerySet.as_manager()
 
     class Meta:
         ordering = ["-signed_at", "-id"]

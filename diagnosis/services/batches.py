@@ -1,24 +1,17 @@
 """Take many photographs in at once; each one goes the way of ``intake.submit``."""
 
-import hashlib
-import json
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from diagnosis import access, audit, inference
+from diagnosis import access, audit, commits, inference
 from diagnosis.access import Capability
-from diagnosis.errors import (
-    DiagnosisError,
-    IdempotencyInProgressError,
-    IdempotencyKeyReusedError,
-    InvalidInputError,
-    OutcomeUnknownError,
-)
-from diagnosis.models import Batch, BatchItem, IdempotencyKey, Patient, Role, User
+from diagnosis.errors import DiagnosisError, IdempotencyInProgressError, InvalidInputError, OutcomeUnknownError
+from diagnosis.idempotency import Turn
+from diagnosis.models import Batch, BatchItem, Diagnosis, Patient, Role, User
 from diagnosis.services import intake
 from diagnosis.services.intake import Upload
 
@@ -33,11 +26,9 @@ class Item:
     Attributes:
         upload: What was sent.
         refusal: Why the fields cannot be accepted; then the others below are not looked at.
-        said: The fields as they were sent, by which a repeated request is recognised.
     """
 
     upload: Upload
-    said: dict[str, Any]
     refusal: DiagnosisError | None = None
     patient: Patient | None = None
     laterality: str = ""
@@ -47,118 +38,86 @@ class Item:
     allow_duplicate: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchSubmission:
-    """The answer to a batch.
-
-    Attributes:
-        batch: With all of its items.
-        is_repeated: Whether an earlier request with the same key had made it.
-    """
-
-    batch: Batch
-    is_repeated: bool = False
-
-
-def submit(items: list[Item], *, acting_user: User, mode: str, idempotency_key: str = "") -> BatchSubmission:
+def submit(items: list[Item], *, acting_user: User, mode: str, turn: Turn | None = None) -> Batch:
     """Accept photographs one by one; a refused one does not stop the rest.
 
-    A request that died half-way and is repeated with its key goes on where it stopped: every item
-    has an idempotency key of its own, made of the batch's id.
+    A request that died half-way and is repeated with its key goes on where it stopped: what became of an item is
+    noted in the transaction that makes its diagnosis.
 
     Args:
         items: In the order in which they are answered.
         acting_user: Needs ``diagnoses:write``.
         mode: For all of them.
-        idempotency_key: Covers the whole batch, refused items included.
+        turn: Of the key that covers the whole batch, refused items included.
 
     Raises:
         NotAllowedError: The role does not include it.
         StorageFullError, StorageUnavailableError, QueueFullError, ModelUnavailableError: Nothing can be taken
             now; nothing was stored.
         OutcomeUnknownError: The database's answer about one of them was lost; the same key goes on there.
-        IdempotencyKeyReusedError, IdempotencyInProgressError: The key is taken.
+        IdempotencyInProgressError: Another request took the key over and goes on with the batch.
     """
     access.require(acting_user, Capability.WRITE_DIAGNOSES)
     intake.check_capacity()
-    batch = _begin(items, acting_user=acting_user, mode=mode, key=idempotency_key)
-    if batch.taken_at is not None:
-        return BatchSubmission(batch=batch, is_repeated=True)
+    batch = _begin(len(items), acting_user=acting_user, mode=mode, turn=turn)
+    known = set(batch.items.values_list("index", flat=True))
     with inference.patient(seconds=PATIENCE_SECONDS):
         for index, item in enumerate(items):
-            _take(batch, index, item, acting_user=acting_user)
-    _finish(batch, acting_user=acting_user)
-    return BatchSubmission(batch=batch)
-
-
-def _begin(items: list[Item], *, acting_user: User, mode: str, key: str) -> Batch:
-    batch = Batch(
-        clinic=None if acting_user.role == Role.PLATFORM_ADMIN else acting_user.clinic,
-        mode=mode,
-        size=len(items),
-        created_by=acting_user,
-    )
-    if not key:
-        batch.save()
-        return batch
-    body = _digest(items, mode)
-    try:
-        with transaction.atomic():
-            batch.save()
-            IdempotencyKey.objects.create(principal=acting_user, key=key, body_sha256=body, batch=batch)
-    except IntegrityError:
-        return _begun_before(acting_user, key=key, body=body)
+            if index not in known:
+                _take(batch, index, item, acting_user=acting_user)
+    _finish(batch, acting_user=acting_user, turn=turn)
     return batch
 
 
-def _begun_before(principal: User, *, key: str, body: str) -> Batch:
-    row = IdempotencyKey.objects.select_related("batch").filter(principal=principal, key=key).first()
-    if row is None:
-        raise IdempotencyInProgressError(retry_after=1)
-    if row.body_sha256 != body or row.batch is None:
-        raise IdempotencyKeyReusedError
-    if row.batch.taken_at is not None:
-        return row.batch
-    stale = timezone.now() - timedelta(seconds=intake.RESERVATION_SECONDS)
-    if not IdempotencyKey.objects.filter(pk=row.pk, reserved_at__lt=stale).update(reserved_at=timezone.now()):
-        raise IdempotencyInProgressError(retry_after=1)
-    return row.batch
-
-
-def _digest(items: list[Item], mode: str) -> str:
-    parts = [[hashlib.sha256(item.upload.data or b"").hexdigest(), item.said] for item in items]
-    return hashlib.sha256(json.dumps(["batch", mode, parts], sort_keys=True, default=str).encode()).hexdigest()
+def _begin(size: int, *, acting_user: User, mode: str, turn: Turn | None) -> Batch:
+    begun = turn.record() if turn else None
+    if isinstance(begun, Batch):
+        return begun
+    with commits.atomic():
+        batch = Batch.objects.create(
+            clinic=None if acting_user.role == Role.PLATFORM_ADMIN else acting_user.clinic,
+            mode=mode,
+            size=size,
+            created_by=acting_user,
+        )
+        if turn:
+            turn.begin(batch)
+    return batch
 
 
 def _take(batch: Batch, index: int, item: Item, *, acting_user: User) -> None:
     try:
-        submission = _submit_and_learn(batch, index, item, acting_user=acting_user)
+        _submit_and_learn(batch, index, item, acting_user=acting_user)
     except (IdempotencyInProgressError, OutcomeUnknownError):
-        # The request that died had just begun this one, or nobody can say yet what became of it.
+        # Another request goes on with this batch, or nobody can say yet what became of the item.
         raise
     except DiagnosisError as error:
-        outcome: dict[str, Any] = {"diagnosis": None, "error": _problem(error)}
-    else:
-        outcome = {"diagnosis": submission.diagnosis, "error": None}
-    BatchItem.objects.update_or_create(batch=batch, index=index, defaults=outcome)
-    # The reservation stays fresh while there is progress.
-    IdempotencyKey.objects.filter(batch=batch).update(reserved_at=timezone.now())
+        _note(batch, index, error=_problem(error))
 
 
-def _submit_and_learn(batch: Batch, index: int, item: Item, *, acting_user: User) -> intake.Submission:
+def _submit_and_learn(batch: Batch, index: int, item: Item, *, acting_user: User) -> None:
     try:
-        return _submit_one(batch, index, item, acting_user=acting_user)
+        _submit_one(batch, index, item, acting_user=acting_user)
     except OutcomeUnknownError:
-        # The item's own key tells what became of it.
-        return _submit_one(batch, index, item, acting_user=acting_user)
+        if not batch.items.filter(index=index).exists():
+            _submit_one(batch, index, item, acting_user=acting_user)
 
 
-def _submit_one(batch: Batch, index: int, item: Item, *, acting_user: User) -> intake.Submission:
+def _note(batch: Batch, index: int, *, diagnosis: Diagnosis | None = None, error: dict[str, Any] | None = None) -> None:
+    try:
+        with transaction.atomic():
+            BatchItem.objects.create(batch=batch, index=index, diagnosis=diagnosis, error=error)
+    except IntegrityError as taken:
+        # Another request goes on with this batch and was here first: what this one did with the item is undone.
+        raise IdempotencyInProgressError from taken
+
+
+def _submit_one(batch: Batch, index: int, item: Item, *, acting_user: User) -> None:
     if item.refusal is not None or item.patient is None:
         error = item.refusal or InvalidInputError([("patient", "required", "")])
         audit.record("image.refused", acting_user=acting_user, code=error.code)
         raise error
-    return intake.submit(
+    intake.submit(
         item.upload,
         acting_user=acting_user,
         patient=item.patient,
@@ -168,7 +127,7 @@ def _submit_one(batch: Batch, index: int, item: Item, *, acting_user: User) -> i
         device=item.device,
         external_id=item.external_id,
         allow_duplicate=item.allow_duplicate,
-        idempotency_key=f"{batch.pk}:{index}",
+        settle=lambda diagnosis: _note(batch, index, diagnosis=diagnosis),
         is_batch=True,
     )
 
@@ -183,10 +142,13 @@ def _problem(error: DiagnosisError) -> dict[str, Any]:
     }
 
 
-def _finish(batch: Batch, *, acting_user: User) -> None:
+def _finish(batch: Batch, *, acting_user: User, turn: Turn | None) -> None:
     batch.taken_at = timezone.now()
-    with transaction.atomic():
-        batch.save(update_fields=["taken_at"])
+    with commits.atomic():
+        if not Batch.objects.filter(pk=batch.pk, taken_at=None).update(taken_at=batch.taken_at):
+            raise IdempotencyInProgressError
+        if turn:
+            turn.settle(batch)
         accepted = batch.items.filter(error__isnull=True).count()
         audit.record(
             "batch.submitted", acting_user=acting_user, subject=batch, accepted=accepted, refused=batch.size - accepted

@@ -126,7 +126,7 @@ def _rows_of(subject: _Subject) -> dict[str, models.QuerySet[Any]]:
     events = WebhookEvent.objects.filter(**of_diagnoses)
     return {
         "batch_items": BatchItem.objects.filter(**of_diagnoses),
-        "idempotency_keys": IdempotencyKey.objects.filter(**of_diagnoses),
+        "idempotency_keys": IdempotencyKey.objects.filter(record_id__in=subject.ids),
         "webhook_deliveries": WebhookDelivery.objects.filter(event__in=events),
         "webhook_events": events,
         "escalations": Escalation.objects.filter(**of_diagnoses),
@@ -159,6 +159,7 @@ def _remove_rows(subject: _Subject) -> dict[str, int]:
         else:
             found.delete()
     emptied = Batch.objects.filter(pk__in=batches, items=None)
+    IdempotencyKey.objects.filter(record_id__in=list(emptied.values_list("pk", flat=True))).delete()
     emptied.delete()
     return {**counts, "files": len(files)}
 

@@ -3,27 +3,26 @@
 import hashlib
 import json
 import uuid
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import Error, IntegrityError, transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from diagnosis import access, audit, commits, inference, instance, moments, storage, tasks
+from diagnosis import access, audit, commits, idempotency, inference, instance, moments, storage, tasks
 from diagnosis.access import Capability
 from diagnosis.errors import (
     DiagnosisError,
     DicomMismatchError,
-    IdempotencyInProgressError,
-    IdempotencyKeyReusedError,
     ImageDetailsDifferError,
     ImageOfAnotherPatientError,
     ImageOfOtherEyeError,
     InvalidInputError,
+    NotFoundError,
     QueueFullError,
     RefusedImageError,
     StateConflictError,
@@ -32,10 +31,9 @@ from diagnosis.errors import (
 from diagnosis.inference import AcceptedPhotograph
 from diagnosis.keys import identity_key
 from diagnosis.lifecycle import Status
-from diagnosis.models import Diagnosis, FundusImage, IdempotencyKey, Laterality, Mode, Patient, User
+from diagnosis.models import Diagnosis, FundusImage, Laterality, Mode, Patient, User
 
-# A reservation this old belongs to a request that died; its key may be taken over.
-RESERVATION_SECONDS = 120
+Settle = Callable[[Diagnosis], None]
 
 # What is wrong with the photograph itself; each leaves a line in the audit trail.
 REFUSALS = (
@@ -86,13 +84,14 @@ def submit(
     device: str = "",
     external_id: str = "",
     idempotency_key: str = "",
+    settle: Settle | None = None,
     allow_duplicate: bool = False,
     is_batch: bool = False,
 ) -> Submission:
     """Accept a photograph and queue its diagnosis.
 
     The picture is decoded in a limited child, its copy is on disk before the one transaction that
-    creates photograph, diagnosis, idempotency row and audit row; the queue is told after commit.
+    creates photograph, diagnosis, key and audit row; the queue is told after commit.
 
     Args:
         upload: What was sent.
@@ -104,6 +103,8 @@ def submit(
         device: Camera.
         external_id: The client's own reference.
         idempotency_key: The same key and body return the first answer.
+        settle: Called with the diagnosis in the transaction that makes it, which what it raises undoes; for callers
+            that have a key's turn themselves.
         allow_duplicate: Store a picture that another patient already has; needs
             ``diagnoses:override`` and is audited.
         is_batch: One of many; single photographs are analysed first.
@@ -133,12 +134,13 @@ def submit(
         device=device,
         external_id=external_id,
         allow_duplicate=allow_duplicate,
+        settle=settle,
         is_batch=is_batch,
     )
     try:
         _check_size(upload)
         if not idempotency_key:
-            return Submission(diagnosis=_accept(upload, request, reservation=None))
+            return Submission(diagnosis=_accept(upload, request))
         return _submit_once(upload, request, key=idempotency_key)
     except REFUSALS as error:
         audit.record("image.refused", acting_user=acting_user, subject=patient, code=error.code)
@@ -155,6 +157,7 @@ class _Request:
     device: str
     external_id: str
     allow_duplicate: bool
+    settle: Settle | None
     is_batch: bool
 
     def digest(self, data: bytes) -> str:
@@ -192,43 +195,16 @@ def _check_fields(*, laterality: str, mode: str, captured_at: datetime | None, b
 
 def _submit_once(upload: Upload, request: _Request, *, key: str) -> Submission:
     body = request.digest(upload.data or b"")
-    reservation = _reserve(request.acting_user, key=key, body=body)
-    if reservation.diagnosis is not None:
-        return Submission(diagnosis=reservation.diagnosis, is_repeated=True)
-    try:
-        diagnosis = _accept(upload, request, reservation=reservation)
-    except BaseException:
-        # If nothing was accepted, the key is free again for a corrected request. The row knows, also
-        # after a lost COMMIT: while that one is under way, the delete waits for it.
-        with suppress(Error):
-            IdempotencyKey.objects.filter(pk=reservation.pk, diagnosis=None).delete()
-        raise
-    return Submission(diagnosis=diagnosis)
+    with idempotency.turn(request.acting_user, key=key, request_sha256=body) as turn:
+        if turn.is_repeated:
+            first = turn.record()
+            if not isinstance(first, Diagnosis):
+                raise NotFoundError
+            return Submission(diagnosis=first, is_repeated=True)
+        return Submission(diagnosis=_accept(upload, replace(request, settle=turn.settle)))
 
 
-def _reserve(principal: User, *, key: str, body: str) -> IdempotencyKey:
-    try:
-        with transaction.atomic():
-            return IdempotencyKey.objects.create(principal=principal, key=key, body_sha256=body)
-    except IntegrityError:
-        pass
-    row = IdempotencyKey.objects.select_related("diagnosis").filter(principal=principal, key=key).first()
-    if row is None:
-        raise IdempotencyInProgressError(retry_after=1)
-    if row.body_sha256 != body:
-        raise IdempotencyKeyReusedError
-    if row.diagnosis is not None:
-        return row
-    stale = timezone.now() - timedelta(seconds=RESERVATION_SECONDS)
-    taken_over = IdempotencyKey.objects.filter(pk=row.pk, diagnosis=None, reserved_at__lt=stale).update(
-        reserved_at=timezone.now()
-    )
-    if not taken_over:
-        raise IdempotencyInProgressError(retry_after=1)
-    return row
-
-
-def _accept(upload: Upload, request: _Request, *, reservation: IdempotencyKey | None) -> Diagnosis:
+def _accept(upload: Upload, request: _Request) -> Diagnosis:
     check_capacity()
     photograph = inference.accept_photograph(
         upload.data or b"", declared_type=upload.content_type, file_name=upload.file_name
@@ -236,11 +212,11 @@ def _accept(upload: Upload, request: _Request, *, reservation: IdempotencyKey | 
     _check_dicom(photograph, request)
     stored = _stored_twin(photograph, request)
     if stored is not None:
-        return _queue(request, image=stored, reservation=reservation)
+        return _queue(request, image=stored)
     image = _new_image(photograph, request)
     storage.write_durably(image.path, photograph.jpeg)
     try:
-        return _queue(request, image=image, reservation=reservation)
+        return _queue(request, image=image)
     except IntegrityError as error:
         # Another request stored the same picture in the meantime: answer as if it had been there.
         # The database has said no, so the file is nobody's. After any other failure it stays: the
@@ -249,7 +225,7 @@ def _accept(upload: Upload, request: _Request, *, reservation: IdempotencyKey | 
         twin = _stored_twin(photograph, request)
         if twin is None:
             raise DiagnosisError(code="conflict", status=409) from error
-        return _queue(request, image=twin, reservation=reservation)
+        return _queue(request, image=twin)
 
 
 def check_capacity() -> None:
@@ -355,7 +331,7 @@ def _new_image(photograph: AcceptedPhotograph, request: _Request) -> FundusImage
     )
 
 
-def _queue(request: _Request, *, image: FundusImage, reservation: IdempotencyKey | None) -> Diagnosis:
+def _queue(request: _Request, *, image: FundusImage) -> Diagnosis:
     with commits.atomic():
         if image._state.adding:
             image.save(force_insert=True)
@@ -371,8 +347,8 @@ def _queue(request: _Request, *, image: FundusImage, reservation: IdempotencyKey
             is_batch=request.is_batch,
             rung_at=timezone.now(),
         )
-        if reservation is not None:
-            IdempotencyKey.objects.filter(pk=reservation.pk).update(diagnosis=diagnosis)
+        if request.settle is not None:
+            request.settle(diagnosis)
         audit.record(
             "diagnosis.submitted",
             acting_user=request.acting_user,

@@ -21,7 +21,6 @@ from retina_portal import broker
 
 logger = logging.getLogger(__name__)
 
-KEYS_KEPT = timedelta(days=30)
 FAILED_SIGN_INS_KEPT = timedelta(days=30)
 
 
@@ -47,7 +46,7 @@ def kinds() -> list[Kind]:
     old_sign_ins = AccessAttempt.objects.filter(attempt_time__lt=timezone.now() - FAILED_SIGN_INS_KEPT)
     found = [
         _rows("expired sessions", Session.objects.filter(expire_date__lt=timezone.now())),
-        _rows("expired idempotency keys", IdempotencyKey.objects.filter(reserved_at__lt=timezone.now() - KEYS_KEPT)),
+        _rows("expired idempotency keys", IdempotencyKey.objects.expired()),
         _rows("failed sign-ins", old_sign_ins),
         _rows("silent workers", WorkerHeartbeat.objects.filter(seen_at__lt=timezone.now() - timedelta(hours=1))),
         _rows("finished webhook events", delivery.forgettable()),

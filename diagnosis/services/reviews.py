@@ -5,7 +5,7 @@ from django.utils.translation import gettext as _
 
 from diagnosis import access, audit, blinding, readings
 from diagnosis.access import Capability
-from diagnosis.errors import DiagnosisError, InvalidInputError, NotAllowedError, StateConflictError
+from diagnosis.errors import DiagnosisError, InvalidInputError, NotAllowedError, StateConflictError, UnseenReviewError
 from diagnosis.lifecycle import Status
 from diagnosis.models import BlindGrade, Diagnosis, DiseaseClass, Review, ReviewDraft, User, Verdict
 from diagnosis.readings import Position, Reading, Refusal, Step
@@ -39,12 +39,14 @@ def sign(
         reason: Why it was changed, or why it cannot be graded.
         note: Free text for the record.
         asks_second: Whether another person shall read it too, in a clinic where that is not the rule.
-        known_reviews: How many reviews there were when the signer looked; None does not compare.
+        known_reviews: How many reviews there were, or that the signer could see, when they looked. Needed to
+            supersede another person's word; None says nothing of the signer's own, or of a reading that is awaited.
 
     Raises:
         NotAllowedError, NotFoundError: As their names say.
         InvalidInputError: The verdict does not fit its fields or the diagnosis.
-        StateConflictError: The diagnosis has no result, the signer's part is done, or somebody else signed meanwhile.
+        StateConflictError: The diagnosis has no result, or the signer's part is done.
+        UnseenReviewError: Somebody else signed, and the signer did not say that they know.
     """
     access.require(acting_user, Capability.WRITE_REVIEWS)
     access.require_visible(diagnosis, acting_user)
@@ -56,9 +58,11 @@ def sign(
             if current.status != Status.SUCCEEDED:
                 raise StateConflictError(_("There is no result to review yet."))
             if known_reviews is not None and known_reviews != len(signed):
-                raise StateConflictError(_("Somebody else signed meanwhile. Reload and read their review."))
+                _require_hidden(current, known_reviews, acting_user=acting_user)
             label = _label(current, verdict=verdict, label=label, reason=reason)
             step = _step(current, signed, acting_user=acting_user, label=label, asks_second=asks_second)
+            if known_reviews is None and _amends_another(step, signed, acting_user=acting_user):
+                raise UnseenReviewError
             review = Review.objects.create(
                 diagnosis=current,
                 reviewer=acting_user,
@@ -71,10 +75,22 @@ def sign(
             )
             _settle(review, step, is_first=not signed)
     except IntegrityError as error:
-        raise StateConflictError(_("Somebody else signed at the same moment. Reload and read their review.")) from error
+        raise UnseenReviewError from error
     diagnosis.report_status = step.report_status
     diagnosis.awaited_reading = step.awaited
     return review
+
+
+def _require_hidden(diagnosis: Diagnosis, known_reviews: int, *, acting_user: User) -> None:
+    # A second reader over the REST API knows of no first one: that word is hidden from them.
+    if known_reviews != blinding.visible_reviews(diagnosis, user=acting_user).count():
+        raise UnseenReviewError
+
+
+def _amends_another(step: Step, signed: list[Review], *, acting_user: User) -> bool:
+    latest = _latest(signed)
+    is_another = latest is not None and latest.reviewer_id != acting_user.pk
+    return step.reading == Reading.AMENDMENT and is_another
 
 
 def _settle(review: Review, step: Step, *, is_first: bool) -> None:

@@ -1,7 +1,6 @@
 """Batches: partial acceptance, one key for all, counts."""
 
 import json
-from datetime import timedelta
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -11,7 +10,7 @@ from drf_spectacular.generators import SchemaGenerator
 from diagnosis import inference
 from diagnosis.api import parsers
 from diagnosis.errors import OutcomeUnknownError, StorageFullError
-from diagnosis.models import AuditEvent, Batch, BatchItem, Diagnosis, FundusImage, IdempotencyKey, Role
+from diagnosis.models import AuditEvent, Batch, BatchItem, Diagnosis, FundusImage, Role
 from diagnosis.services import batches, intake
 from ml.errors import BusyError
 from ml.imaging import intake as decoding
@@ -173,14 +172,6 @@ class TestIdempotency:
         single = ehr.submit(patient, headers={"Idempotency-Key": "k"})
         assert_problem(single, 422, "idempotency_key_reused")
 
-    def test_while_the_first_is_being_accepted_it_is_409(self, ehr, patient):
-        send(ehr, key="k", mrn=patient.mrn, laterality=["R", "L"])
-        Batch.objects.update(taken_at=None)
-
-        answer = send(ehr, key="k", mrn=patient.mrn, laterality=["R", "L"])
-
-        assert_problem(answer, 409, "idempotency_in_progress")
-
     def test_one_that_died_half_way_goes_on_where_it_stopped(self, ehr, patient, monkeypatch):
         whole = intake.submit
 
@@ -192,14 +183,32 @@ class TestIdempotency:
         with monkeypatch.context() as patch:
             patch.setattr(intake, "submit", dying)
             assert_problem(send(ehr, key="k", mrn=patient.mrn, laterality=["R", "L"]), 500, "internal")
-        # As if the process had died after the first diagnosis and before noting it.
-        BatchItem.objects.all().delete()
-        IdempotencyKey.objects.update(reserved_at=timezone.now() - timedelta(minutes=3))
+        begun = Diagnosis.objects.get()
 
         answer = send(ehr, key="k", mrn=patient.mrn, laterality=["R", "L"])
 
         assert answer.json()["progress"]["accepted"] == 2
+        assert answer.json()["items"][0]["diagnosis"] == str(begun.pk)
+        assert "Idempotency-Replayed" not in answer
         assert Diagnosis.objects.count() == Batch.objects.count() + 1 == 2
+        assert AuditEvent.objects.filter(action="batch.submitted").count() == 1
+
+    def test_a_request_that_lost_its_turn_undoes_what_it_did_with_an_item(self, ehr, patient, monkeypatch):
+        """As after a freeze: another request went on with the batch and took the second photograph."""
+        whole = intake.submit
+
+        def overtaken(upload, **fields):
+            if fields["laterality"] == "L":
+                BatchItem.objects.create(batch=Batch.objects.get(), index=1, diagnosis=Diagnosis.objects.get())
+            return whole(upload, **fields)
+
+        monkeypatch.setattr(intake, "submit", overtaken)
+
+        answer = send(ehr, key="k", mrn=patient.mrn, laterality=["R", "L"])
+
+        assert_problem(answer, 409, "idempotency_in_progress")
+        assert Diagnosis.objects.count() == 1
+        assert not AuditEvent.objects.filter(action="batch.submitted").exists()
 
 
 def test_a_platform_administrators_batch_is_nobody_elses(api_user, patient, ehr):

@@ -6,8 +6,9 @@ from django.test import Client
 from django.urls import reverse
 
 from diagnosis import inference, storage
-from diagnosis.errors import BusyError, QueueFullError, RefusedImageError
+from diagnosis.errors import BusyError, IdempotencyInProgressError, QueueFullError, RefusedImageError
 from diagnosis.models import AuditEvent, Clinic, Diagnosis, FundusImage, Patient
+from diagnosis.portal.views import images
 from diagnosis.services import intake
 from tests import corpus
 from tests.factories import PatientFactory, accept_any, jpeg
@@ -190,6 +191,51 @@ def test_sending_the_same_form_twice_makes_one_diagnosis(signed_in: Client, pati
 
     assert first["Location"] == second["Location"]
     assert Diagnosis.objects.count() == 1
+
+
+def test_another_file_in_the_same_form_is_another_diagnosis(signed_in: Client, patient: Patient) -> None:
+    """The browser's back button brings the form back as it was, key and all."""
+    key = str(uuid.uuid4())
+    other = SimpleUploadedFile("other.jpg", jpeg(99, 99), "image/jpeg")
+
+    first = send(signed_in, patient, idempotency_key=key)
+    second = send(signed_in, patient, idempotency_key=key, image=other)
+    other_eye = send(signed_in, patient, idempotency_key=key, laterality="L")
+
+    assert first.status_code == second.status_code == 302
+    assert first["Location"] != second["Location"]
+    assert "already stored for the patient&#x27;s other eye" in other_eye.content.decode()
+    assert Diagnosis.objects.count() == 2
+
+
+def test_the_second_of_two_clicks_waits_for_the_first(
+    signed_in: Client, patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, calls = intake.submit, []
+
+    def busy_at_first(*args: object, **fields: object) -> intake.Submission:
+        calls.append(fields["idempotency_key"])
+        if len(calls) == 1:
+            raise IdempotencyInProgressError
+        return submit(*args, **fields)
+
+    monkeypatch.setattr(intake, "submit", busy_at_first)
+    monkeypatch.setattr(images, "LOOK_SECONDS", 0)
+
+    answer = send(signed_in, patient, idempotency_key=str(uuid.uuid4()))
+
+    assert answer.status_code == 302
+    assert len(calls) == 2
+    assert len(set(calls)) == 1
+
+
+def test_each_form_has_a_key_of_its_own(signed_in: Client, patient: Patient) -> None:
+    forms = {
+        signed_in.get(reverse("portal:upload", args=[patient.pk])).context["form"]["idempotency_key"].value()
+        for _ in range(3)
+    }
+
+    assert len(forms) == 3
 
 
 def test_the_eye_is_never_preselected(signed_in: Client, patient: Patient) -> None:

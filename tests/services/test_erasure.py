@@ -64,8 +64,8 @@ def person():
     factories.WebhookDeliveryFactory(webhook__clinic=patient.clinic, event=event)
     batch = Batch.objects.create(clinic=patient.clinic, mode="classify", size=1, created_by=reader)
     BatchItem.objects.create(batch=batch, index=0, diagnosis=diagnosis)
-    keyed(reader, "one", diagnosis=diagnosis)
-    keyed(reader, "two", batch=batch)
+    keyed(reader, "one", diagnosis)
+    keyed(reader, "two", batch)
     LogEntry.objects.create(
         user=reader,
         content_type=ContentType.objects.get_for_model(Patient),
@@ -76,8 +76,9 @@ def person():
     return patient
 
 
-def keyed(principal, key, **record):
-    IdempotencyKey.objects.create(principal=principal, key=key, body_sha256="a" * 64, **record)
+def keyed(principal, key, record):
+    named = {"record_type": record._meta.model_name, "record_id": record.pk}
+    IdempotencyKey.objects.create(principal=principal, key=key, request_sha256="a" * 64, **named)
 
 
 OF_A_PERSON = (

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from diagnosis import errors, inference, storage
 from diagnosis.lifecycle import Status
-from diagnosis.models import AuditEvent, Diagnosis, FundusImage, IdempotencyKey, Role
+from diagnosis.models import AuditEvent, Diagnosis, FundusImage, Role
 from diagnosis.services import intake
 from diagnosis.services.intake import Upload
 from tests import factories
@@ -208,17 +208,14 @@ def test_the_same_key_of_another_principal_is_another_key(technician, patient):
     assert submit(patient, colleague, idempotency_key="k1").diagnosis != first.diagnosis
 
 
-def test_a_key_in_use_is_reported_and_taken_over_once_stale(technician, patient):
-    submission = submit(patient, technician, idempotency_key="k1")
-    IdempotencyKey.objects.update(diagnosis=None)
+def test_what_settle_raises_undoes_the_diagnosis(technician, patient):
+    def refuse(_diagnosis):
+        raise errors.IdempotencyInProgressError
+
     with pytest.raises(errors.IdempotencyInProgressError):
-        submit(patient, technician, idempotency_key="k1")
-    IdempotencyKey.objects.update(reserved_at=timezone.now() - timedelta(minutes=5))
+        submit(patient, technician, settle=refuse)
 
-    again = submit(patient, technician, idempotency_key="k1")
-
-    assert again.diagnosis != submission.diagnosis
-    assert IdempotencyKey.objects.get().diagnosis == again.diagnosis
+    assert FundusImage.objects.count() == Diagnosis.objects.count() == AuditEvent.objects.count() == 0
 
 
 def test_a_refused_submission_frees_its_key(technician, patient, monkeypatch):

@@ -58,7 +58,7 @@ def rows(queue):
         expires = timezone.now() + timedelta(days=30 - days)
         Session.objects.create(session_key=f"s{number}", session_data="", expire_date=expires)
         IdempotencyKey.objects.create(
-            principal=principal, key=f"k{number}", body_sha256="a" * 64, reserved_at=ago(days=days)
+            principal=principal, key=f"k{number}", request_sha256="a" * 64, created_at=ago(days=days)
         )
         WorkerHeartbeat.objects.create(name=f"w{number}", seen_at=ago(days=days - 29))
         attempt = AccessAttempt.objects.create(username="u", failures_since_start=1)

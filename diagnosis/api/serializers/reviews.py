@@ -28,6 +28,13 @@ class ReviewRequestSerializer(RequestSerializer):
         required=False,
         help_text="Another person shall read it too before the report is final. Of weight with the first review only.",
     )
+    known_reviews = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=10_000,
+        help_text="How many reviews you were shown. Needed to supersede another person's review; when somebody signed "
+        "since, the answer is 409 `review_unseen`.",
+    )
 
 
 class ReviewerSerializer(serializers.Serializer):

@@ -1,5 +1,6 @@
 """The base of every API view: default deny, one order of checks."""
 
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from django.db.models import Model, QuerySet
@@ -19,11 +20,12 @@ from rest_framework.response import Response
 
 from diagnosis import audit
 from diagnosis.access import Capability
-from diagnosis.api import deprecation
+from diagnosis.api import deprecation, idempotency
 from diagnosis.api.errors import problem_response
 from diagnosis.api.parsers import StrictJSONParser
 from diagnosis.api.strictness import StrictRequestMixin
 from diagnosis.errors import NotFoundError
+from diagnosis.idempotency import Turn
 from diagnosis.models import Diagnosis, Patient
 
 Row = TypeVar("Row", bound=Model)
@@ -57,12 +59,18 @@ class ApiView(StrictRequestMixin, GenericAPIView):
 
     A record that one may not know about is 404 before anything is said about capabilities, so that
     every route of another clinic's record answers like one that does not exist.
+
+    An unsafe handler returns the record that it made or changed, None when it removed one; ``answer`` tells of it. So
+    a repeated request (``api.idempotency``) gets its answer without the handler.
     """
 
     http_method_names: ClassVar[list[str]] = ["get", "head", "post", "patch"]
     content_negotiation_class = OneRenderer
     parser_classes: ClassVar[list[type[BaseParser]]] = [StrictJSONParser]
     capabilities: ClassVar[dict[str, Capability]] = {}
+    # Whether an unsafe handler takes seconds, or several transactions: then it settles ``turn`` itself.
+    is_long: ClassVar[bool] = False
+    turn: Turn | None = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse what must not go on."""
@@ -74,8 +82,35 @@ class ApiView(StrictRequestMixin, GenericAPIView):
         if request.method not in self.allowed_methods:
             raise MethodNotAllowed(request.method or "")
         if request.user is not None:
-            self.find_subject()
+            self._find_subject_unless_removed(request)
         self.check_permissions(request)
+        if request.method in idempotency.UNSAFE:
+            name = request.method.lower()
+            setattr(self, name, partial(self._carry_out, getattr(self, name)))
+
+    def _find_subject_unless_removed(self, request: Request) -> None:
+        try:
+            self.find_subject()
+        except NotFoundError:
+            if not idempotency.removed_before(self):
+                raise
+
+    def _carry_out(self, handler: idempotency.Handler, _request: Request, **kwargs: Any) -> Response:
+        return idempotency.carried_out_once(self, handler, **kwargs)
+
+    def idempotency_key(self) -> str:
+        """Return the request's key, empty without one."""
+        return idempotency.key_of(self.request)
+
+    def request_sha256(self) -> str:
+        """Return the digest by which a repeated request is recognised."""
+        return idempotency.digest_of(self)
+
+    def answer(self, record: Any) -> Response:
+        """Answer an unsafe request, or one that repeats it, with the record as it is now; None was removed."""
+        if record is not None:
+            raise NotImplementedError
+        return Response(status=204)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Say so on every answer, refusals included, when the operation is deprecated."""

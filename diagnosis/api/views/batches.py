@@ -21,7 +21,7 @@ from diagnosis.api.serializers.batches import BatchRequestSerializer, BatchSeria
 from diagnosis.api.serializers.diagnoses import SubmissionRequestSerializer
 from diagnosis.api.strictness import unexpected
 from diagnosis.api.views.base import ApiView, found
-from diagnosis.api.views.submissions import idempotency_key, named_patient
+from diagnosis.api.views.submissions import named_patient
 from diagnosis.errors import DiagnosisError, InvalidInputError, RefusedImageError
 from diagnosis.models import Batch, Mode, User
 from diagnosis.services import batches, intake
@@ -42,27 +42,24 @@ class BatchListView(ApiView):
     parser_classes: ClassVar[list[type[BaseParser]]] = [BatchParser]
     serializer_class = BatchSerializer
     capabilities: ClassVar[dict[str, Capability]] = {"POST": Capability.WRITE_DIAGNOSES}
+    is_long = True
 
-    @extend_schema(
+    @schema.unsafe(
         operation_id="submit_batch",
         summary="Submit many photographs",
         tags=["batches"],
         request={"multipart/form-data": BatchRequestSerializer},
-        parameters=[schema.IDEMPOTENCY_KEY, *_HEADERS],
+        parameters=_HEADERS,
         responses={
             202: BatchSerializer,
             **schema.problems(
                 400,
-                409,
                 413,
                 415,
-                422,
                 507,
                 examples={
                     400: ["file_missing", "validation_error"],
-                    409: ["idempotency_in_progress"],
                     413: ["batch_too_large"],
-                    422: ["idempotency_key_reused"],
                     503: [
                         "busy",
                         "queue_full",
@@ -75,9 +72,8 @@ class BatchListView(ApiView):
             ),
         },
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> Batch:
         """Accept photographs one by one: each item is accepted or refused, and a refused one stops no other."""
-        key = idempotency_key(request)
         _require_known_fields(request)
         mode = _mode(request)
         files = request.FILES.getlist("image")
@@ -88,11 +84,12 @@ class BatchListView(ApiView):
         said = _said(request, len(files))
         items = [_item(request.user, file, fields) for file, fields in zip(files, said, strict=True)]
         with inference.upload_place():
-            submission = batches.submit(items, acting_user=request.user, mode=mode, idempotency_key=key)
-        headers = {"Location": links.batch_url(request, submission.batch.pk), "Retry-After": "1"}
-        if submission.is_repeated:
-            headers["Idempotency-Replayed"] = "true"
-        return Response(self.get_serializer(submission.batch).data, status=202, headers=headers)
+            return batches.submit(items, acting_user=request.user, mode=mode, turn=self.turn)
+
+    def answer(self, batch: Batch) -> Response:
+        """202 with the batch and its address."""
+        headers = {"Location": links.batch_url(self.request, batch.pk), "Retry-After": "1"}
+        return Response(self.get_serializer(batch).data, status=202, headers=headers)
 
 
 class BatchDetailView(ApiView):
@@ -167,8 +164,8 @@ def _item(user: User, file: UploadedFile, said: dict[str, Any]) -> batches.Item:
         fields = _checked(said)
         patient = named_patient(user, fields)
     except DiagnosisError as error:
-        return batches.Item(upload=upload, said=said, refusal=error)
-    return batches.Item(upload=upload, said=said, patient=patient, **fields)
+        return batches.Item(upload=upload, refusal=error)
+    return batches.Item(upload=upload, patient=patient, **fields)
 
 
 def _checked(said: dict[str, Any]) -> dict[str, Any]:

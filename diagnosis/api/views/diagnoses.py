@@ -78,7 +78,7 @@ class DiagnosisCancelView(DiagnosisSubjectView):
     takes_no_body = frozenset({"POST"})
     capabilities: ClassVar[dict[str, Capability]] = {"POST": Capability.WRITE_DIAGNOSES}
 
-    @extend_schema(
+    @schema.unsafe(
         operation_id="cancel_diagnosis",
         summary="Cancel a diagnosis",
         tags=["diagnoses"],
@@ -87,10 +87,13 @@ class DiagnosisCancelView(DiagnosisSubjectView):
         examples=examples.CANCELLED,
         responses={202: DiagnosisSerializer, **schema.problems(404, 409)},
     )
-    def post(self, request: Request, diagnosis_id: str) -> Response:
+    def post(self, request: Request, diagnosis_id: str) -> Diagnosis:
         """Stop a diagnosis that is not finished; 409 `state_conflict` when it is."""
-        cancelled = intake.cancel(self.diagnosis, acting_user=request.user)
-        headers = {"Location": links.diagnosis_url(request, cancelled.pk)}
+        return intake.cancel(self.diagnosis, acting_user=request.user)
+
+    def answer(self, cancelled: Diagnosis) -> Response:
+        """202 with the diagnosis and its address."""
+        headers = {"Location": links.diagnosis_url(self.request, cancelled.pk)}
         return Response(self.get_serializer(cancelled).data, status=202, headers=headers)
 
 
@@ -101,7 +104,7 @@ class DiagnosisRerunView(DiagnosisSubjectView):
     takes_no_body = frozenset({"POST"})
     capabilities: ClassVar[dict[str, Capability]] = {"POST": Capability.WRITE_DIAGNOSES}
 
-    @extend_schema(
+    @schema.unsafe(
         operation_id="rerun_diagnosis",
         summary="Run a diagnosis again",
         tags=["diagnoses"],
@@ -109,10 +112,13 @@ class DiagnosisRerunView(DiagnosisSubjectView):
         parameters=schema.accepted_headers(),
         responses={202: DiagnosisSerializer, **schema.problems(404, 409, 507)},
     )
-    def post(self, request: Request, diagnosis_id: str) -> Response:
+    def post(self, request: Request, diagnosis_id: str) -> Diagnosis:
         """Queue a new diagnosis of the same photograph; 409 `state_conflict` while the first is not finished."""
-        again = intake.rerun(self.diagnosis, acting_user=request.user)
-        headers = {"Location": links.diagnosis_url(request, again.pk), "Retry-After": "1"}
+        return intake.rerun(self.diagnosis, acting_user=request.user)
+
+    def answer(self, again: Diagnosis) -> Response:
+        """202 with the new diagnosis and its address."""
+        headers = {"Location": links.diagnosis_url(self.request, again.pk), "Retry-After": "1"}
         return Response(self.get_serializer(again).data, status=202, headers=headers)
 
 

@@ -40,7 +40,7 @@ class PatientListView(ApiView):
         """Patients of your clinic, newest first."""
         return self.page(Patient.objects.visible_to(request.user))
 
-    @extend_schema(
+    @schema.unsafe(
         operation_id="register_patient",
         summary="Register a patient",
         tags=["patients"],
@@ -54,13 +54,16 @@ class PatientListView(ApiView):
             **schema.problems(400, 409, 413, 415, examples={409: ["mrn_duplicate"]}),
         },
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> Patient:
         """Register a patient in your clinic. The MRN is unique in it, whatever its case, width, hyphens and digits."""
         fields = PatientRequestSerializer(data=request.data)
         fields.is_valid(raise_exception=True)
-        patient = patients.register(acting_user=request.user, **fields.validated_data)
+        return patients.register(acting_user=request.user, **fields.validated_data)
+
+    def answer(self, patient: Patient) -> Response:
+        """201 with the patient and their address."""
         body = self.get_serializer(patient).data
-        headers = {"Location": links.patient_url(request, patient.pk), "ETag": conditional.etag_of(body)}
+        headers = {"Location": links.patient_url(self.request, patient.pk), "ETag": conditional.etag_of(body)}
         return Response(body, status=201, headers=headers)
 
 
@@ -86,7 +89,7 @@ class PatientDetailView(PatientSubjectView):
         audit.record("patient.viewed", acting_user=request.user, subject=self.patient)
         return answer
 
-    @extend_schema(
+    @schema.unsafe(
         operation_id="correct_patient",
         summary="Correct a patient",
         tags=["patients"],
@@ -97,13 +100,16 @@ class PatientDetailView(PatientSubjectView):
             **schema.problems(400, 404, 409, 412, 413, 415, examples={409: ["mrn_duplicate"]}),
         },
     )
-    def patch(self, request: Request, patient_id: str) -> Response:
+    def patch(self, request: Request, patient_id: str) -> Patient:
         """Change some fields; with `If-Match`, only if nobody changed the patient since you read it."""
         fields = PatientRequestSerializer(data=request.data, partial=True)
         fields.is_valid(raise_exception=True)
         with transaction.atomic():
             patient = found(Patient.objects.visible_to(request.user).select_for_update().filter(pk=patient_id))
             conditional.require_match(request, self.get_serializer(patient).data)
-            patient = patients.correct(patient, acting_user=request.user, **fields.validated_data)
+            return patients.correct(patient, acting_user=request.user, **fields.validated_data)
+
+    def answer(self, patient: Patient) -> Response:
+        """200 with the patient."""
         body = self.get_serializer(patient).data
         return Response(body, headers={"ETag": conditional.etag_of(body)})

@@ -15,6 +15,8 @@ from diagnosis.api.views.base import DiagnosisSubjectView
 from diagnosis.models import Review
 from diagnosis.services import reviews
 
+_CONFLICTS = {409: ["state_conflict", "review_unseen"]}
+
 
 class ReviewListView(DiagnosisSubjectView):
     """Sign and read reviews."""
@@ -41,20 +43,25 @@ class ReviewListView(DiagnosisSubjectView):
         """
         return self.page(blinding.visible_reviews(self.diagnosis, user=request.user))
 
-    @extend_schema(
+    @schema.unsafe(
         operation_id="sign_review",
         summary="Sign a review",
         tags=["reviews"],
         request=ReviewRequestSerializer,
-        responses={201: ReviewSerializer, **schema.problems(400, 404, 409, 413, 415)},
+        responses={201: ReviewSerializer, **schema.problems(400, 404, 409, 413, 415, examples=_CONFLICTS)},
     )
-    def post(self, request: Request, diagnosis_id: str) -> Response:
+    def post(self, request: Request, diagnosis_id: str) -> Review:
         """Agree, change or mark as not gradable. A further review supersedes the one before.
+
+        To supersede another person's review say `known_reviews`: how many you were shown.
 
         Where the clinic reads with two people, or `asks_second` is set, the report stays preliminary until a second
         person has read it too; where they differ, until a third one with `reviews:arbitrate` has decided.
         """
         fields = ReviewRequestSerializer(data=request.data)
         fields.is_valid(raise_exception=True)
-        review = reviews.sign(self.diagnosis, acting_user=request.user, **fields.validated_data)
+        return reviews.sign(self.diagnosis, acting_user=request.user, **fields.validated_data)
+
+    def answer(self, review: Review) -> Response:
+        """201 with the review."""
         return Response(self.get_serializer(review).data, status=201)

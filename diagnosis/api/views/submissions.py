@@ -1,10 +1,11 @@
 """The two endpoints that take a photograph in."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext as _
-from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import APIException
 from rest_framework.parsers import BaseParser, FormParser
 from rest_framework.request import Request
@@ -19,10 +20,9 @@ from diagnosis.api.serializers import links
 from diagnosis.api.serializers.diagnoses import DiagnosisSerializer, SubmissionRequestSerializer
 from diagnosis.api.views.base import ApiView, found
 from diagnosis.errors import DiagnosisError, InvalidInputError, RefusedImageError
-from diagnosis.models import Mode, Patient, User
+from diagnosis.models import Diagnosis, Mode, Patient, User
 from diagnosis.services import intake
 
-KEY_LENGTHS = range(1, 256)
 _RESPONSES: dict[Any, Any] = {
     202: DiagnosisSerializer,
     **schema.problems(
@@ -35,7 +35,7 @@ _RESPONSES: dict[Any, Any] = {
         507,
         examples={
             400: ["file_missing", "file_empty", "validation_error"],
-            409: ["image_of_another_patient", "image_of_other_eye", "idempotency_in_progress"],
+            409: ["image_of_another_patient", "image_of_other_eye"],
             413: ["file_too_large"],
             415: ["file_type_unsupported", "unsupported_media_type"],
             422: [
@@ -50,7 +50,6 @@ _RESPONSES: dict[Any, Any] = {
                 "image_bit_depth",
                 "dicom_patient_mismatch",
                 "dicom_laterality_mismatch",
-                "idempotency_key_reused",
             ],
             503: [
                 "busy",
@@ -66,7 +65,7 @@ _RESPONSES: dict[Any, Any] = {
 _DOCUMENTED: dict[str, Any] = {
     "tags": ["diagnoses"],
     "request": {"multipart/form-data": SubmissionRequestSerializer},
-    "parameters": [schema.IDEMPOTENCY_KEY, *schema.accepted_headers()],
+    "parameters": schema.accepted_headers(),
     "responses": _RESPONSES,
 }
 
@@ -78,29 +77,47 @@ class SubmissionView(ApiView):
     parser_classes: ClassVar[list[type[BaseParser]]] = [PhotographParser, FormParser]
     serializer_class = DiagnosisSerializer
     capabilities: ClassVar[dict[str, Capability]] = {"POST": Capability.WRITE_DIAGNOSES}
+    is_long = True
 
-    def submit(self, request: Request) -> Response:
-        """Accept the photograph: 202 with the queued diagnosis."""
+    def submit(self, request: Request) -> Diagnosis:
+        """Accept the photograph and queue its diagnosis."""
         with inference.upload_place():
             return self._submit(request)
 
-    def _submit(self, request: Request) -> Response:
-        try:
-            key = idempotency_key(request)
+    def _submit(self, request: Request) -> Diagnosis:
+        with self._refusals_recorded():
             upload = _upload(request)
             fields = _fields(request)
             patient = named_patient(request.user, fields)
-        except (DiagnosisError, APIException) as error:
-            # What comes later is recorded by the service.
-            audit.record("image.refused", acting_user=request.user, code=problem_of(error).code)
-            raise
+        settle = self.turn.settle if self.turn else None
         submission = intake.submit(
-            upload, acting_user=request.user, patient=patient, mode=self.mode, idempotency_key=key, **fields
+            upload, acting_user=request.user, patient=patient, mode=self.mode, settle=settle, **fields
         )
-        headers = {"Location": links.diagnosis_url(request, submission.diagnosis.pk), "Retry-After": "1"}
-        if submission.is_repeated:
-            headers["Idempotency-Replayed"] = "true"
-        return Response(self.get_serializer(submission.diagnosis).data, status=202, headers=headers)
+        return submission.diagnosis
+
+    def answer(self, diagnosis: Diagnosis) -> Response:
+        """202 with the diagnosis and its address."""
+        headers = {"Location": links.diagnosis_url(self.request, diagnosis.pk), "Retry-After": "1"}
+        return Response(self.get_serializer(diagnosis).data, status=202, headers=headers)
+
+    def idempotency_key(self) -> str:
+        """Return the request's key, empty without one."""
+        with self._refusals_recorded():
+            return super().idempotency_key()
+
+    def request_sha256(self) -> str:
+        """Return the digest by which a repeated request is recognised."""
+        with self._refusals_recorded():
+            return super().request_sha256()
+
+    @contextmanager
+    def _refusals_recorded(self) -> Iterator[None]:
+        """Leave a line in the audit for what is refused before the service sees it; the service does so itself."""
+        try:
+            yield
+        except (DiagnosisError, APIException) as error:
+            audit.record("image.refused", acting_user=self.request.user, code=problem_of(error).code)
+            raise
 
 
 class SegmentClassifyView(SubmissionView):
@@ -108,8 +125,8 @@ class SegmentClassifyView(SubmissionView):
 
     mode = Mode.SEGMENT_CLASSIFY
 
-    @extend_schema(operation_id="segment_classify", summary="Submit a photograph for both paths", **_DOCUMENTED)
-    def post(self, request: Request) -> Response:
+    @schema.unsafe(operation_id="segment_classify", summary="Submit a photograph for both paths", **_DOCUMENTED)
+    def post(self, request: Request) -> Diagnosis:
         """Segment the vessels, classify vessel map and photograph, compare both."""
         return self.submit(request)
 
@@ -119,24 +136,10 @@ class ClassifyView(SubmissionView):
 
     mode = Mode.CLASSIFY
 
-    @extend_schema(operation_id="classify", summary="Submit a photograph for the image path", **_DOCUMENTED)
-    def post(self, request: Request) -> Response:
+    @schema.unsafe(operation_id="classify", summary="Submit a photograph for the image path", **_DOCUMENTED)
+    def post(self, request: Request) -> Diagnosis:
         """Classify the photograph alone, with Grad-CAM."""
         return self.submit(request)
-
-
-def idempotency_key(request: Request) -> str:
-    """Return the key of the request, empty without one.
-
-    Raises:
-        InvalidInputError: It is too long, or holds more than printable ASCII.
-    """
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
-        return ""
-    if len(key) not in KEY_LENGTHS or not (key.isascii() and key.isprintable()):
-        raise InvalidInputError([("Idempotency-Key", "invalid", _("Send 1 to 255 printable ASCII characters."))])
-    return key
 
 
 def _upload(request: Request) -> intake.Upload:

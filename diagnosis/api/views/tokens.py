@@ -11,7 +11,7 @@ from diagnosis.access import Capability
 from diagnosis.api import schema
 from diagnosis.api.serializers.tokens import TokenRequestSerializer, TokenSerializer, TokenWithSecretSerializer
 from diagnosis.api.views.base import ApiView, found
-from diagnosis.errors import InvalidInputError
+from diagnosis.errors import InvalidInputError, SecretShownOnceError
 from diagnosis.models import ApiToken, User
 from diagnosis.services import tokens
 
@@ -37,14 +37,17 @@ class TokenListView(ApiView):
         """Tokens of your clinic's users, newest first, with their end and last use; never with their secrets."""
         return self.page(ApiToken.objects.visible_to(request.user).select_related("user"))
 
-    @extend_schema(
+    @schema.unsafe(
         operation_id="issue_token",
         summary="Issue a token",
         tags=["tokens"],
         request=TokenRequestSerializer,
-        responses={201: TokenWithSecretSerializer, **schema.problems(400, 413, 415)},
+        responses={
+            201: TokenWithSecretSerializer,
+            **schema.problems(400, 409, 413, 415, examples={409: ["secret_shown_once"]}),
+        },
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiToken:
         """Make a token for a user of your clinic. A token cannot give scopes that it does not have itself."""
         serializer = TokenRequestSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -56,6 +59,12 @@ class TokenListView(ApiView):
             **fields,
         )
         token.secret = secret  # type: ignore[attr-defined]
+        return token
+
+    def answer(self, token: ApiToken) -> Response:
+        """201 with the token and, this once, its secret."""
+        if not hasattr(token, "secret"):
+            raise SecretShownOnceError
         return Response(TokenWithSecretSerializer(token).data, status=201)
 
 
@@ -73,17 +82,16 @@ class TokenDetailView(ApiView):
         visible = ApiToken.objects.visible_to(self.request.user).select_related("user__clinic")
         self.token = found(visible.filter(pk=self.kwargs["token_id"]))
 
-    @extend_schema(
+    @schema.unsafe(
         operation_id="revoke_token",
         summary="Revoke a token",
         tags=["tokens"],
         request=None,
         responses={204: OpenApiResponse(description="Revoked; it stops at once."), **schema.problems(404)},
     )
-    def delete(self, request: Request, token_id: str) -> Response:
+    def delete(self, request: Request, token_id: str) -> None:
         """End a token at once. It stays in the list with `revoked_at`."""
         tokens.revoke(self.token, acting_user=request.user)
-        return Response(status=204)
 
 
 def _holder(acting_user: User, username: str) -> User:

@@ -30,7 +30,7 @@ from diagnosis.api.serializers.webhooks import (
     webhook_url,
 )
 from diagnosis.api.views.base import ApiView, found
-from diagnosis.errors import DiagnosisError, NotFoundError
+from diagnosis.errors import DiagnosisError, NotFoundError, SecretShownOnceError
 from diagnosis.models import DeliveryStatus, EventType, Webhook, WebhookDelivery, WebhookEcho
 from diagnosis.services import webhooks
 from diagnosis.webhooks import echo
@@ -61,9 +61,10 @@ class WebhookSubjectView(ApiView):
         """Find the webhook."""
         self.webhook = found(Webhook.objects.visible_to(self.request.user).filter(pk=self.kwargs["webhook_id"]))
 
-    def with_secret(self, webhook: Webhook, secret: str) -> dict[str, Any]:
+    def with_secret(self, webhook: Webhook) -> dict[str, Any]:
         """Return the webhook's body and, this once, its secret."""
-        webhook.secret = secret
+        if not hasattr(webhook, "secret"):
+            raise SecretShownOnceError
         return dict(WebhookWithSecretSerializer(webhook, context=self.get_serializer_context()).data)
 
 
@@ -90,7 +91,7 @@ class WebhookListView(WebhookSubjectView):
         """Webhooks of your clinic, newest first; never with their secrets."""
         return self.page(Webhook.objects.visible_to(request.user))
 
-    @extend_schema(
+    @schema.unsafe(
         operation_id="create_webhook",
         summary="Subscribe to events",
         tags=["webhooks"],
@@ -98,16 +99,20 @@ class WebhookListView(WebhookSubjectView):
         parameters=[_LOCATION],
         responses={
             201: WebhookWithSecretSerializer,
-            **schema.problems(400, 409, 413, 415, examples={409: ["webhook_limit"]}),
+            **schema.problems(400, 409, 413, 415, examples={409: ["webhook_limit", "secret_shown_once"]}),
         },
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> Webhook:
         """Tell an address of yours about events. The answer holds the secret, which is shown this once."""
         fields = WebhookRequestSerializer(data=request.data)
         fields.is_valid(raise_exception=True)
         webhook, secret = webhooks.subscribe(acting_user=request.user, **fields.validated_data)
-        headers = {"Location": webhook_url(request, webhook)}
-        return Response(self.with_secret(webhook, secret), status=201, headers=headers)
+        webhook.secret = secret
+        return webhook
+
+    def answer(self, webhook: Webhook) -> Response:
+        """201 with the webhook, its address and, this once, its secret."""
+        return Response(self.with_secret(webhook), status=201, headers={"Location": webhook_url(self.request, webhook)})
 
 
 class WebhookDetailView(WebhookSubjectView):
@@ -133,7 +138,7 @@ class WebhookDetailView(WebhookSubjectView):
         audit.record("webhook.viewed", acting_user=request.user, subject=self.webhook)
         return answer
 
-    @extend_schema(
+    @schema.unsafe(
         operation_id="change_webhook",
         summary="Change a webhook",
         tags=["webhooks"],
@@ -141,28 +146,32 @@ class WebhookDetailView(WebhookSubjectView):
         parameters=[schema.IF_MATCH, *schema.etag(200)],
         responses={200: WebhookSerializer, **schema.problems(400, 404, 412, 413, 415)},
     )
-    def patch(self, request: Request, webhook_id: str) -> Response:
+    def patch(self, request: Request, webhook_id: str) -> Webhook:
         """Change some fields; `active: true` also revives a webhook that answered 410."""
         fields = WebhookChangeRequestSerializer(data=request.data, partial=True)
         fields.is_valid(raise_exception=True)
         with transaction.atomic():
             webhook = found(Webhook.objects.visible_to(request.user).select_for_update().filter(pk=webhook_id))
             conditional.require_match(request, self.get_serializer(webhook).data)
-            webhook = webhooks.change(webhook, acting_user=request.user, **fields.validated_data)
+            return webhooks.change(webhook, acting_user=request.user, **fields.validated_data)
+
+    def answer(self, webhook: Webhook | None) -> Response:
+        """200 with the webhook; 204 after its deletion."""
+        if webhook is None:
+            return super().answer(webhook)
         body = self.get_serializer(webhook).data
         return Response(body, headers={"ETag": conditional.etag_of(body)})
 
-    @extend_schema(
+    @schema.unsafe(
         operation_id="delete_webhook",
         summary="Delete a webhook",
         tags=["webhooks"],
         request=None,
         responses={204: OpenApiResponse(description="Deleted, with its deliveries."), **schema.problems(404)},
     )
-    def delete(self, request: Request, webhook_id: str) -> Response:
+    def delete(self, request: Request, webhook_id: str) -> None:
         """Stop telling this address, and forget its deliveries."""
         webhooks.remove(self.webhook, acting_user=request.user)
-        return Response(status=204)
 
 
 class WebhookRotateSecretView(WebhookSubjectView):
@@ -171,17 +180,24 @@ class WebhookRotateSecretView(WebhookSubjectView):
     takes_no_body = frozenset({"POST"})
     capabilities: ClassVar[dict[str, Capability]] = {"POST": Capability.WRITE_WEBHOOKS}
 
-    @extend_schema(
+    @schema.unsafe(
         operation_id="rotate_webhook_secret",
         summary="Replace the secret of a webhook",
         tags=["webhooks"],
         request=None,
-        responses={200: WebhookWithSecretSerializer, **schema.problems(404)},
+        responses={
+            200: WebhookWithSecretSerializer,
+            **schema.problems(404, 409, examples={409: ["secret_shown_once"]}),
+        },
     )
-    def post(self, request: Request, webhook_id: str) -> Response:
+    def post(self, request: Request, webhook_id: str) -> Webhook:
         """Get a new secret, shown this once. For 24 hours messages are signed with the old one as well."""
-        secret = webhooks.rotate_secret(self.webhook, acting_user=request.user)
-        return Response(self.with_secret(self.webhook, secret))
+        self.webhook.secret = webhooks.rotate_secret(self.webhook, acting_user=request.user)
+        return self.webhook
+
+    def answer(self, webhook: Webhook) -> Response:
+        """200 with the webhook and, this once, its secret."""
+        return Response(self.with_secret(webhook))
 
 
 class WebhookPingView(WebhookSubjectView):
@@ -191,17 +207,20 @@ class WebhookPingView(WebhookSubjectView):
     serializer_class = DeliverySerializer
     capabilities: ClassVar[dict[str, Capability]] = {"POST": Capability.WRITE_WEBHOOKS}
 
-    @extend_schema(
+    @schema.unsafe(
         operation_id="ping_webhook",
         summary="Try a webhook",
         tags=["webhooks"],
         request=None,
         responses={202: DeliverySerializer, **schema.problems(404, 409)},
     )
-    def post(self, request: Request, webhook_id: str) -> Response:
+    def post(self, request: Request, webhook_id: str) -> WebhookDelivery:
         """Send a `webhook.ping` within seconds; the deliveries show what became of it. 409 when switched off."""
-        delivery = webhooks.ping(self.webhook, acting_user=request.user)
-        return Response(self.get_serializer(delivery).data, status=202)
+        return webhooks.ping(self.webhook, acting_user=request.user)
+
+    def answer(self, delivery: WebhookDelivery) -> Response:
+        """202 with the delivery."""
+        return Response(self.get_serializer(with_log(delivery)).data, status=202)
 
 
 class DeliveryListView(WebhookSubjectView):
@@ -236,17 +255,20 @@ class DeliveryReplayView(WebhookSubjectView):
         super().find_subject()
         self.delivery = found(self.webhook.deliveries.filter(pk=self.kwargs["delivery_id"]).with_log())
 
-    @extend_schema(
+    @schema.unsafe(
         operation_id="replay_webhook_delivery",
         summary="Send an event again",
         tags=["webhooks"],
         request=None,
         responses={202: DeliverySerializer, **schema.problems(404, 409)},
     )
-    def post(self, request: Request, webhook_id: str, delivery_id: str) -> Response:
+    def post(self, request: Request, webhook_id: str, delivery_id: str) -> WebhookDelivery:
         """Send a delivered or given-up event again, with the same id and body; 409 while it is still being tried."""
-        replayed = webhooks.replay(self.delivery, acting_user=request.user)
-        return Response(self.get_serializer(replayed).data, status=202)
+        return webhooks.replay(self.delivery, acting_user=request.user)
+
+    def answer(self, delivery: WebhookDelivery) -> Response:
+        """202 with the delivery."""
+        return Response(self.get_serializer(with_log(delivery)).data, status=202)
 
 
 class WebhookEchoView(ApiView):
@@ -304,7 +326,7 @@ class WebhookEchoView(ApiView):
             **schema.problems(400, 404, 413, 415, examples={403: ["signature_invalid"]}),
         },
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> WebhookEcho:
         """Subscribe with this address to try webhooks. Needs no token but a valid signature; 403 without one.
 
         404 outside a sandbox.
@@ -324,7 +346,16 @@ class WebhookEchoView(ApiView):
                 raise _signature_invalid()
             # Whoever knows the secret can sign anything; only what can be shown again is kept.
             MessageSerializer(data=request.data).is_valid(raise_exception=True)
+        return taken
+
+    def answer(self, _taken: WebhookEcho) -> Response:
+        """200."""
         return Response({"signature_valid": True})
+
+
+def with_log(delivery: WebhookDelivery) -> WebhookDelivery:
+    """Return the delivery with event, webhook and its latest attempts."""
+    return WebhookDelivery.objects.filter(pk=delivery.pk).with_log().get()
 
 
 def _id_of(request: Request) -> uuid.UUID:

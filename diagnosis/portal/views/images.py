@@ -1,5 +1,8 @@
 """Upload: one photograph per request; the page sends many, one after the other."""
 
+import hashlib
+import json
+import time
 import uuid
 from typing import Any
 
@@ -12,13 +15,17 @@ from django.utils.translation import gettext as _
 
 from diagnosis import access, blinding, inference
 from diagnosis.access import Capability
-from diagnosis.errors import DiagnosisError, ImageOfAnotherPatientError
+from diagnosis.errors import DiagnosisError, IdempotencyInProgressError, ImageOfAnotherPatientError
 from diagnosis.models import Diagnosis, Patient
 from diagnosis.portal import wording
 from diagnosis.portal.forms import UploadForm, now_for_input
 from diagnosis.portal.views.base import PortalRequest, PortalView
 from diagnosis.services import intake
 from diagnosis.services.intake import Submission, Upload
+
+# How long the second of two clicks waits for what the first one stores.
+PATIENCE_SECONDS = 5
+LOOK_SECONDS = 0.25
 
 
 class ImageUploadView(PortalView):
@@ -104,14 +111,26 @@ def _submit(form: UploadForm, *, request: PortalRequest, patient: Patient) -> Su
         file_name=file.name if file else None,
         content_type=file.content_type if file else None,
     )
-    return intake.submit(
-        upload,
-        acting_user=request.user,
-        patient=patient,
-        laterality=fields["laterality"],
-        mode=fields["mode"],
-        captured_at=fields["captured_at"],
-        device=fields["device"],
-        idempotency_key=str(fields["idempotency_key"] or ""),
-        allow_duplicate=fields["allow_duplicate"],
-    )
+    said = {name: fields[name] for name in ("laterality", "mode", "captured_at", "device", "allow_duplicate")}
+    key = _key(fields["idempotency_key"], upload, {"patient": patient.pk, **said})
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return intake.submit(upload, acting_user=request.user, idempotency_key=key, **{**said, "patient": patient})
+        except IdempotencyInProgressError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(LOOK_SECONDS)
+
+
+def _key(form_key: uuid.UUID | None, upload: Upload, said: dict[str, Any]) -> str:
+    """Return the key of a form and of what is in it, empty for a form without one.
+
+    Sent twice, by a double click or after an error, a form is one diagnosis. With another file in it, as after the
+    browser's back button, it is another one: a person has no use for "this key was used before".
+    """
+    if form_key is None:
+        return ""
+    content = hashlib.sha256(upload.data or b"").hexdigest()
+    body = hashlib.sha256(json.dumps([content, said], default=str, sort_keys=True).encode()).hexdigest()
+    return f"form {form_key} {body}"

@@ -12,7 +12,6 @@ from uuid import UUID
 from django.apps.registry import Apps
 from django.core.management.color import no_style
 from django.db import connection, models
-from django.db.models import Q
 
 PART_ROWS = 1000
 # The id of the media folder is the folder's: a copy gets its own. Sessions, lockouts and heartbeats belong to running processes; the echo of the sandbox lives for an hour.
@@ -20,8 +19,6 @@ LEFT_OUT = frozenset(
     {"diagnosis.mediainstance", "sessions.session", "diagnosis.workerheartbeat", "diagnosis.webhookecho"}
 )
 LEFT_OUT_APPS = frozenset({"axes"})
-# A reservation without an answer belongs to a request that is running.
-_KEPT_ROWS = {"diagnosis.idempotencykey": ~Q(diagnosis=None, batch=None)}
 
 
 def tables(apps: Apps) -> dict[str, type[models.Model]]:
@@ -41,8 +38,7 @@ def columns(model: type[models.Model]) -> list[str]:
 
 def lines_of(model: type[models.Model], names: Sequence[str]) -> Iterator[bytes]:
     """Yield each row as one line, by primary key. The same content is the same bytes on every database."""
-    kept = _KEPT_ROWS.get(model._meta.label_lower, Q())
-    rows = model._meta.base_manager.filter(kept).order_by("pk").values_list(*names)
+    rows = model._meta.base_manager.order_by("pk").values_list(*names)
     for row in rows.iterator(chunk_size=PART_ROWS):
         yield json.dumps(row, default=plain, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 

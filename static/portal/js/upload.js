@@ -221,8 +221,6 @@
           window.htmx.process(card.answer);
         } else if (isOurs && !isPage) {
           answer(card, request.responseText);
-          // Refused for good: a corrected request is another request.
-          card.key = newKey();
         } else {
           refuse(card, text("Offline"));
         }

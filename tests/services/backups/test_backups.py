@@ -187,12 +187,12 @@ def test_a_backup_is_not_written_over_another_file_nor_among_the_photographs(fil
     assert (folder / "taken").read_bytes() == b"kept"
 
 
-def test_sessions_heartbeats_and_open_reservations_stay_behind(filled, folder, key_file, empty_set_up):
+def test_sessions_and_heartbeats_stay_behind_and_keys_do_not(filled, folder, key_file, empty_set_up):
     principal = filled[0].requested_by
     Session.objects.create(session_key="s", session_data="", expire_date=timezone.now() + timedelta(hours=1))
     progress.record_ready("worker@here")
-    IdempotencyKey.objects.create(principal=principal, key="open", body_sha256="a" * 64)
-    IdempotencyKey.objects.create(principal=principal, key="done", body_sha256="b" * 64, diagnosis=filled[0])
+    record = {"record_type": "diagnosis", "record_id": filled[0].pk}
+    IdempotencyKey.objects.create(principal=principal, key="done", request_sha256="b" * 64, **record)
     made = make(folder, key_file)
     empty_set_up()
 
