@@ -7,6 +7,7 @@ stuck. With ``--resume DIRECTORY`` everything is kept there, and the same comman
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 def main() -> int:
     """Run one soak."""
     options = parsed(sys.argv[1:])
+    # So that servers, mounts and portal end with a harness that is told to stop.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if options.resume:
         report = run(options, options.resume)
     else:

@@ -147,7 +147,7 @@ def _second_host(stage: Stage, chooser: random.Random, **env: str) -> Met:
         # A start takes a while; after it, enough jobs that one falls to this worker.
         stage.until(lambda: [each for each in stage.portal.started_by(host.pid) if "celery" in each.command])
         number = None
-        for _round in range(20):
+        for _round in range(10):
             stage.pacer.demand(8)
             with suppress(NotMetError):
                 number = stage.until(works, seconds=3)
@@ -184,6 +184,27 @@ def other_version(stage: Stage, chooser: random.Random) -> Met:
 def wrong_clock(stage: Stage, chooser: random.Random) -> Met:
     """Let a host take part whose clock is an hour fast or slow."""
     return _second_host(stage, chooser, SOAK_CLOCK_SHIFT=chooser.choice(["3600", "-3600"]))
+
+
+# --- The janitor --------------------------------------------------------------------------------------------
+def tidy_beside_upload(stage: Stage, _chooser: random.Random) -> Met:
+    """Have orphaned files set aside while an upload has written its photograph and not yet committed its row."""
+    stage.order(orders.PAUSE_AFTER_WRITE)
+    try:
+        stage.portal.manage("sweep", "--orphans", "--any-number")
+    finally:
+        (stage.portal.orders / orders.GO_ON).touch()
+    return set()
+
+
+def sweep_with_other_database(stage: Stage, _chooser: random.Random) -> Met:
+    """Run the janitor on these media with the empty database of another installation."""
+    met = stage.running()
+    url = f"sqlite:///{stage.data.parent / 'other.sqlite3'}"
+    if stage.portal.manage("migrate", DATABASE_URL=url) != 0:
+        raise NotMetError
+    stage.portal.manage("sweep", "--orphans", "--any-number", DATABASE_URL=url)
+    return met
 
 
 # --- Disk and file databases ------------------------------------------------------------------------------

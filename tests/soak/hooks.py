@@ -16,12 +16,14 @@ import django.utils.timezone
 
 from diagnosis import inference, storage
 from diagnosis.inference import Findings
+from diagnosis.services import janitor
 from tests.soak import marks, orders
 
-PAUSE_SECONDS = 4
+LONGEST_PAUSE_S = 60
 STEPS = ("checking", "segmenting", "classifying", "explaining")
 
 _orders = Path(os.environ.get("SOAK_ORDERS", "/nonexistent"))
+ORPHAN_SECONDS = int(os.environ.get("SOAK_ORPHAN_SECONDS", "60"))
 _version = int(os.environ.get("SOAK_VERSION", "2"))
 _wanted = threading.local()
 _real_analyse = inference.analyse
@@ -36,6 +38,8 @@ def install() -> None:
     # A soak starts many workers and shows few pictures to the networks.
     inference.warm_up = lambda: None
     storage.write_durably = write_durably
+    # An hour in the product: a soak has no time for it.
+    janitor.quarantine_orphans.__kwdefaults__["older_than"] = timedelta(seconds=ORPHAN_SECONDS)
     shift = float(os.environ.get("SOAK_CLOCK_SHIFT", "0"))
     if shift:
         shift_clock(shift)
@@ -70,8 +74,14 @@ def write_durably(relative: str, content: bytes) -> str:
     if is_photograph and take(orders.KILL_AFTER_WRITE):
         os.kill(os.getpid(), signal.SIGKILL)
     if is_photograph and take(orders.PAUSE_AFTER_WRITE):
-        time.sleep(PAUSE_SECONDS)
+        _wait_to_go_on()
     return digest
+
+
+def _wait_to_go_on() -> None:
+    deadline = time.monotonic() + LONGEST_PAUSE_S
+    while time.monotonic() < deadline and not take(orders.GO_ON):
+        time.sleep(0.05)
 
 
 def pipeline() -> Any:

@@ -116,6 +116,14 @@ class Portal:
                 start_new_session=True,
             )
 
+    def manage(self, *arguments: str, seconds: float = 120, **env: str) -> int:
+        """Run a management command beside the portal; return its exit status."""
+        process = self.spawn([sys.executable, "manage.py", *arguments], **env)
+        try:
+            return process.wait(timeout=seconds)
+        finally:
+            process.kill()
+
     def _keep(self) -> None:
         while not self._stopping.is_set():
             self.process = self.spawn(self._command)

@@ -115,6 +115,7 @@ class Run:
             "LOG_LEVEL": "WARNING",
             "API_RATE": "1000000/min",
             "SOAK_ORDERS": str(self.orders),
+            "SOAK_ORPHAN_SECONDS": os.environ.get("SOAK_ORPHAN_SECONDS", "60"),
             # The networks are loaded for few pictures; the threads of all workers share two cores.
             "TF_CPP_MIN_LOG_LEVEL": "3",
         }
@@ -170,7 +171,9 @@ class Run:
         clients.start(errands, threads=options.clients)
         left = iter([(number, fault) for number, fault in enumerate(dealt) if number not in done])
         locks = {fault.part: threading.Lock() for fault in dealt}
-        breakers = [threading.Thread(target=self._break, args=(left, locks)) for _each in range(options.breakers)]
+        breakers = [
+            threading.Thread(target=self._break, args=(left, locks), daemon=True) for _each in range(options.breakers)
+        ]
         for breaker in breakers:
             breaker.start()
         for breaker in breakers:

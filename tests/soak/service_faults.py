@@ -123,6 +123,8 @@ FAULTS = (
     Fault(name="supervisor killed", part="supervisor", do=faults.kill_supervisor, weight=1),
     Fault(name="worker of another version beside", part="second host", do=faults.other_version, weight=1),
     Fault(name="host with a wrong clock beside", part="second host", do=faults.wrong_clock, weight=1),
+    Fault(name="janitor beside an upload", part="janitor", do=faults.tidy_beside_upload, weight=1),
+    Fault(name="janitor with another database", part="janitor", do=faults.sweep_with_other_database, weight=1),
     Fault(name="disk full", part="media", do=faults.fill_disk, needs_mount=True),
     Fault(name="media read-only", part="media", do=faults.protect_media, needs_mount=True),
     Fault(name="media missing", part="media", do=faults.take_media_away, needs_mount=True),

@@ -38,9 +38,13 @@ def reports(tmp_path_factory):
         )
         for setup in ALL
     }
+    try:
+        ended = {setup: process.communicate(timeout=800) for setup, process in running.items()}
+    finally:
+        for process in running.values():
+            process.terminate()
     found = {}
-    for setup, process in running.items():
-        out, errors = process.communicate(timeout=800)
+    for setup, (out, errors) in ended.items():
         assert out, errors
         found[setup] = json.loads(out)
     return found
