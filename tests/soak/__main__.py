@@ -44,6 +44,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--real", type=int, default=0, help="Pictures that go through the real pipeline.")
     parser.add_argument("--shown", type=int, default=400, help="Diagnoses whose pictures are compared over HTTP, too.")
     parser.add_argument("--only", action="append", help="A kind of fault; may be repeated. All by default.")
+    parser.add_argument("--minutes", type=int, default=0, help="End the run then, whatever is left; 0 for no end.")
     parser.add_argument("--settle", type=int, default=120, help="Seconds after the last fault until all must be done.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--resume", type=Path, metavar="DIRECTORY", help="Keep the run there, or go on with it.")

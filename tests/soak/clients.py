@@ -78,6 +78,7 @@ class Pacer:
         self._demanded = 0
         self._sent = 0
         self._finishing = False
+        self._stopped_at: int | None = None
 
     def resume(self, *, sent: int, done: int) -> None:
         """Go on where an earlier run of the same plan stopped."""
@@ -93,6 +94,8 @@ class Pacer:
             return True
 
     def _allowed(self) -> float:
+        if self._stopped_at is not None:
+            return self._stopped_at
         share = 1.0 if self._finishing or not self._faults else (self._done + 1) / self._faults
         return max(min(self._jobs, self._jobs * share + self._ahead), self._demanded)
 
@@ -106,6 +109,12 @@ class Pacer:
         """Let some more pass, if need be beyond the number of jobs: a fault waits for them."""
         with self._condition:
             self._demanded = self._sent + count
+            self._condition.notify_all()
+
+    def stop(self) -> None:
+        """Let no more pass than have."""
+        with self._condition:
+            self._stopped_at = self._sent
             self._condition.notify_all()
 
     def finish(self) -> None:

@@ -178,6 +178,8 @@ class Run:
             breaker.start()
         for breaker in breakers:
             breaker.join()
+        if self._is_over():
+            stage.pacer.stop()
         clients.finish(seconds=options.settle)
         settled = self._settle()
         seconds = round(time.monotonic() - self.begun, 1)
@@ -202,13 +204,23 @@ class Run:
         while True:
             with self.log_lock:
                 number, fault = next(left, (0, None))
-            if fault is None:
+            if fault is None or self._is_over():
                 return
+            self._wait_for_jobs(number)
             chooser = random.Random(f"{self.options.seed}-fault-{number}")
             with locks[fault.part]:
                 self._do(number, fault, chooser)
             self.stage.pacer.fault_done()
             time.sleep(chooser.uniform(0, 0.5))
+
+    def _is_over(self) -> bool:
+        return bool(self.options.minutes) and time.monotonic() - self.begun > 60 * self.options.minutes
+
+    def _wait_for_jobs(self, number: int) -> None:
+        """Let no fault come before its share of the jobs was accepted: a slow machine must not end with idle faults."""
+        due = self.options.jobs * number / self.options.faults - 4 * self.options.workers
+        while len(self.journal.accepted) < due and not self._is_over():
+            time.sleep(0.1)
 
     def _do(self, number: int, fault: Fault, chooser: random.Random) -> None:
         begun = time.monotonic()

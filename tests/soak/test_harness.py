@@ -60,6 +60,16 @@ def test_submissions_keep_in_step_with_faults():
     assert len(passed) == 100
 
 
+def test_a_run_that_is_cut_short_sends_no_more():
+    pacer = Pacer(jobs=100, faults=10, ahead=2)
+    passed = [pacer.take(), pacer.take()]
+    pacer.stop()
+    pacer.finish()
+
+    assert passed == [True, True]
+    assert pacer.take() is False
+
+
 def test_a_fault_may_ask_for_more_than_there_were_to_be():
     pacer = Pacer(jobs=2, faults=1, ahead=9)
     passed = [pacer.take(), pacer.take()]
