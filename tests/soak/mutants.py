@@ -147,10 +147,10 @@ ALL: tuple[Mutant, ...] = (
         count=2,
     ),
     Mutant(
-        name="all attempts write into one folder",
+        name="all diagnoses write into one folder",
         path="diagnosis/storage.py",
-        old='return f"diagnoses/{diagnosis_id.hex[:2]}/{diagnosis_id}/{attempt}"',
-        new='return f"diagnoses/one/{attempt}"',
+        old='return f"diagnoses/{diagnosis_id.hex[:2]}/{diagnosis_id}"',
+        new='return "diagnoses/one/folder"',
         faults=("busy child killed",),
         wrong=("swapped", "without_file"),
     ),
