@@ -89,18 +89,18 @@ def pipeline() -> Any:
     return _real_pipeline() if getattr(_wanted, "real", False) else None
 
 
-def analyse(jpeg: bytes, *, mode: str, on_step: Callable[[str], None]) -> Findings:
+def analyse(jpeg: bytes, *, mode: str, on_step: Callable[[str], None], **more: Any) -> Findings:
     """Do with a photograph what its mark says, and tell the harness which process does."""
     number = marks.read(jpeg)
     note = _orders / orders.RUNNING / str(os.getpid())
     note.write_text(str(number))
     try:
-        return _by_kind(number, jpeg, mode=mode, on_step=on_step)
+        return _by_kind(number, jpeg, mode=mode, on_step=on_step, **more)
     finally:
         note.unlink(missing_ok=True)
 
 
-def _by_kind(number: int, jpeg: bytes, *, mode: str, on_step: Callable[[str], None]) -> Findings:
+def _by_kind(number: int, jpeg: bytes, *, mode: str, on_step: Callable[[str], None], **more: Any) -> Findings:
     kind = marks.kind_of(number)
     if kind is marks.Kind.POISON:
         time.sleep(0.2)
@@ -108,7 +108,7 @@ def _by_kind(number: int, jpeg: bytes, *, mode: str, on_step: Callable[[str], No
     if kind is marks.Kind.REAL:
         _wanted.real = True
         try:
-            return _real_analyse(jpeg, mode=mode, on_step=on_step)
+            return _real_analyse(jpeg, mode=mode, on_step=on_step, **more)
         finally:
             _wanted.real = False
     for step in STEPS:
