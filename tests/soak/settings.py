@@ -12,3 +12,6 @@ QUEUE_DEPTH_LIMIT = 100_000
 MIN_FREE_BYTES = 0
 # Compressing them anew takes longer than the rest of a start, and a soak starts the portal often.
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}  # noqa: F405
+# Here the networks are loaded within the job that needs them, on a busy machine.
+CELERY_TASK_SOFT_TIME_LIMIT = 300
+CELERY_TASK_TIME_LIMIT = 330
