@@ -195,6 +195,7 @@ CANCELLED = [answered("cancelled", _CANCELLED, 202)]
 REVIEW_SENT = [
     sent("agree", {"verdict": "agree"}),
     sent("change", {"verdict": "change", "label": "Normal", "reason": "The disc is large but healthy."}),
+    sent("after another person's", {"verdict": "agree", "known_reviews": 1}),
 ]
 REVIEW = [
     answered(
