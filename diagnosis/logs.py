@@ -1,5 +1,6 @@
 """Logs: one line per event, request and diagnosis ids in it, nothing personal."""
 
+import logging
 import re
 from typing import Any
 
@@ -37,6 +38,12 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return event
 
 
+def is_no_readiness_probe(record: logging.LogRecord) -> bool:
+    """Drop the line about a readiness probe that found the portal not ready; whoever asks is told what is missing."""
+    path = getattr(getattr(record, "request", None), "path", "")
+    return not (path.startswith("/readyz") and getattr(record, "status_code", None) == 503)
+
+
 def logging_config(*, level: str, log_format: str) -> dict[str, Any]:
     """Return the ``LOGGING`` setting.
 
@@ -68,11 +75,12 @@ def logging_config(*, level: str, log_format: str) -> dict[str, Any]:
                 "processors": [*processors, renderer],
             }
         },
+        "filters": {"no_readiness_probe": {"()": "django.utils.log.CallbackFilter", "callback": is_no_readiness_probe}},
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "portal"}},
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             # Refusals are answered and audited; their addresses do not belong in the log.
-            "django.request": {"level": "ERROR"},
+            "django.request": {"level": "ERROR", "filters": ["no_readiness_probe"]},
             "django.security": {"level": "ERROR"},
             "axes": {"level": "ERROR"},
             "celery.app.trace": {"level": "WARNING"},

@@ -98,3 +98,14 @@ def test_no_worker_is_ended_for_what_a_restart_cannot_mend(monkeypatch, place, n
     monkeypatch.setattr(place, name, broken)
 
     assert not health.is_worker_stuck(NAME)
+
+
+@pytest.mark.django_db
+def test_a_probe_that_finds_it_not_ready_does_not_fill_the_log(client, monkeypatch, caplog):
+    monkeypatch.setattr(health, "WEB_CHECKS", {"database": lambda: False})
+    caplog.set_level("ERROR", logger="django.request")
+
+    answer = client.get("/readyz/web")
+
+    assert answer.status_code == 503
+    assert not [record for record in caplog.records if record.name == "django.request"]

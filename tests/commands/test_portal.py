@@ -1,3 +1,4 @@
+import io
 import socket
 import threading
 
@@ -5,6 +6,7 @@ import pytest
 from django.core.management.base import CommandError
 
 from diagnosis.management.commands import portal
+from diagnosis.supervisor import Supervisor
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, portal.KEEP_MEMORY), ("", "")])
@@ -56,3 +58,16 @@ def test_each_worker_is_watched_by_the_name_that_it_runs_under(monkeypatch):
 
     assert [worker.is_stuck() for worker in workers] == [worker.command[-1] for worker in workers]
     assert workers[0].is_stuck() != workers[1].is_stuck()
+
+
+def test_a_portal_that_is_late_to_be_ready_says_so_once_and_is_announced_all_the_same(monkeypatch):
+    missing = iter(["worker", "worker", "worker", ""])
+    monkeypatch.setattr(portal, "_missing", lambda _address: next(missing))
+    monkeypatch.setattr(portal, "READY_SECONDS", -1)
+    said, complained = io.StringIO(), io.StringIO()
+    command = portal.Command(stdout=said, stderr=complained)
+
+    command._announce(Supervisor([]), "127.0.0.1", 8000, probe="readyz", demo=False)
+
+    assert complained.getvalue().count("not ready") == 1
+    assert "The portal answers at http://127.0.0.1:8000/" in said.getvalue()

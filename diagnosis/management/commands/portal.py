@@ -161,17 +161,14 @@ class Command(BaseCommand):
 
     def _announce(self, supervisor: Supervisor, host: str, port: int, *, probe: str, demo: bool) -> None:
         local = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
-        deadline = time.monotonic() + READY_SECONDS
-        missing = "no answer"
-        while not supervisor.stopping.wait(0.5):
-            missing = _missing(f"http://{local}:{port}/{probe}")
-            if not missing or time.monotonic() > deadline:
-                break
-        if supervisor.stopping.is_set():
-            return
-        if missing:
-            self.stderr.write(f"The portal is not ready after {READY_SECONDS} s: {missing}")
-            return
+        complain_at = time.monotonic() + READY_SECONDS
+        while missing := _missing(f"http://{local}:{port}/{probe}"):
+            if time.monotonic() > complain_at:
+                # A busy machine may take minutes to load the models: say so, and go on waiting.
+                self.stderr.write(f"The portal is not ready after {READY_SECONDS} s: {missing}. It waits on.")
+                complain_at = float("inf")
+            if supervisor.stopping.wait(0.5):
+                return
         self.stdout.write(f"The portal answers at http://{local}:{port}/")
         self.stdout.flush()
         if demo:
