@@ -78,12 +78,13 @@ def test_the_page_says_what_the_reports_say():
         "commit": "abc",
         "machine": "2 cores",
     }
-    mutant = {"name": "no fence", "setup": "embedded", "wrong": {"stuck": 2, "lost": 0}}
+    mutant = {"name": ALL[0].name, "is_seen": True, "wrong": {"stuck": 2, "lost": 0}}
 
     text = page.written([report], [mutant])
 
     assert "| sound | **no** |" in text
     assert "| swapped | 4 |" in text
     assert "| worker killed | 3 (2) |" in text
-    assert "| no fence | embedded | 2 stuck |" in text
-    assert "**sound: not seen**" in page.written([], [mutant | {"wrong": {"stuck": 0}}])
+    assert f"| {ALL[0].name} | embedded | 2 stuck |" in text
+    assert f"| {ALL[1].name} | embedded | not tried yet |" in text
+    assert "**not seen**" in page.written([], [mutant | {"is_seen": False}])
