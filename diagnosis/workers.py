@@ -87,9 +87,14 @@ def _end_with_parent() -> None:
 @worker_ready.connect
 def watch_over_child(sender: Any, **_signal: Any) -> None:
     """Watch the pool's processes from the parent, and write a heartbeat while one can run jobs."""
+    # Taken before the first job arrives, under which a child may die at once.
+    children = {process.pid: process for process in _processes(sender.pool)}
+    if _able_pid.value and _able_pid.value not in children:
+        # It waited for its first job and was lost while the queue was away.
+        _end_after_loss(sender.hostname, _able_pid.value, None)
     arguments = (sender.hostname, sender.pool)
     threading.Thread(target=_beat, args=arguments, name="heartbeat", daemon=True).start()
-    threading.Thread(target=_watch, args=arguments, name="child-watch", daemon=True).start()
+    threading.Thread(target=_watch, args=(*arguments, children), name="child-watch", daemon=True).start()
 
 
 def _beat(name: str, pool: Any) -> None:
@@ -108,8 +113,7 @@ def _processes(pool: Any) -> list[Any]:
     return list(pool._pool._pool)  # noqa: SLF001 - Celery and billiard have no other name for them
 
 
-def _watch(name: str, pool: Any) -> None:
-    known: dict[int, Any] = {}
+def _watch(name: str, pool: Any, known: dict[int, Any]) -> None:
     while not _stopping.wait(LOOK_SECONDS):
         known |= {process.pid: process for process in _processes(pool)}
         for pid, process in list(known.items()):
@@ -120,14 +124,14 @@ def _watch(name: str, pool: Any) -> None:
                 _end_after_loss(name, pid, process.exitcode)
 
 
-def _end_after_loss(name: str, pid: int, exit_code: int) -> None:
+def _end_after_loss(name: str, pid: int, exit_code: int | None) -> None:
     """End this worker, whose child was killed or crashed; the supervisor starts it again.
 
     Where the pool has one pipe for all children (the embedded queue), a child killed while it waits
     takes the pipe's lock with it, and no successor would ever get a job. So no lost child is trusted
     to have left the pool sound.
     """
-    logger.error("Process %d of %s ended with status %d; the worker starts again", pid, name, exit_code)
+    logger.error("Process %d of %s ended with status %s; the worker starts again", pid, name, exit_code)
     try:
         progress.note_crash(progress.holder(name, pid=pid))
     except DatabaseError:

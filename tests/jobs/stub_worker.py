@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 import django
 from django.conf import settings
@@ -19,7 +20,7 @@ MODELS = settings.RETINA_DATA_DIR / "models-are-there"
 POISON = b"poison"
 
 
-def analyse(jpeg: bytes, *, mode: str, on_step: Callable[[str], None]) -> inference.Findings:
+def analyse(jpeg: bytes, *, mode: str, on_step: Callable[[str], None], **_how: Any) -> inference.Findings:
     """Find a sign of glaucoma, or die."""
     on_step("checking")
     if jpeg.startswith(POISON):

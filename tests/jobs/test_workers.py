@@ -1,6 +1,7 @@
 """A real Celery worker, parent and child, on the embedded queue; its models are played."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,14 @@ diagnosis = factories.DiagnosisFactory(image__content=sys.argv[1].encode())
 tasks.ring(diagnosis.pk)
 print(diagnosis.pk)
 """
+PREPARE = """
+from django.conf import settings
+from django.core.management import call_command
+from diagnosis import instance
+call_command("migrate", verbosity=0)
+settings.MEDIA_ROOT.mkdir(exist_ok=True)
+instance.ensure()
+"""
 STATE = """
 from diagnosis.models import Diagnosis, WorkerHeartbeat
 for diagnosis in Diagnosis.objects.order_by("created_at"):
@@ -45,7 +54,6 @@ class Host:
         self.models = directory / "models-are-there"
         self.log = directory / "worker.log"
         self.worker = None
-        self.run("from django.core.management import call_command; call_command('migrate', verbosity=0)")
 
     def run(self, program, *arguments):
         """Run a program with the portal's settings; return what it printed."""
@@ -109,8 +117,17 @@ class Host:
             self.worker.wait()
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A data directory with an empty database."""
+    directory = tmp_path_factory.mktemp("prepared")
+    Host(directory).run(PREPARE)
+    return directory
+
+
 @pytest.fixture
-def host(tmp_path):
+def host(prepared, tmp_path):
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
     made = Host(tmp_path)
     yield made
     made.stop()
