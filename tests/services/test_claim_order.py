@@ -172,7 +172,7 @@ def test_items_of_a_batch_and_reruns_in_bulk_wait_as_such(monkeypatch):
 
     single = intake.submit(Upload(data=factories.jpeg()), acting_user=user, mode="classify", **fields)
     items = [Item(upload=Upload(data=factories.jpeg(colour=(9, 9, 9))), **fields)]
-    batch = batches.submit(items, acting_user=user, mode="classify").batch
+    batch = batches.submit(items, acting_user=user, mode="classify")
     Diagnosis.objects.update(status=Status.CANCELLED, finished_at=timezone.now())
     of_batch = batch.items.get().diagnosis
     of_batch.refresh_from_db()
