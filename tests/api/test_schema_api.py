@@ -129,7 +129,7 @@ def test_every_example_of_json_fits_its_schema(document):
             "diagnoses/",
             {
                 *("patient", "mrn", "status", "outcome", "prediction", "mode", "agreement", "reviewed"),
-                *("created_after", "external_id"),
+                *("created_after", "external_id", "contested"),
             },
         ),
         ("diagnoses/{diagnosis_id}/reviews/", set()),
