@@ -199,7 +199,7 @@ def _chosen_on(config: dict[str, Any]) -> str:
 def _chosen(photographs: str) -> dict[str, Any]:
     """Return how thresholds were chosen, for the manifest."""
     targets = {
-        point: {"sensitivity": dict(target.sensitivity), "precision": target.precision}
+        point: {"sensitivity": dict(target.sensitivity), "precision": dict(target.precision)}
         for point, target in TARGETS.items()
     }
     return {"chosen": photographs, "prevalence": PREVALENCE, "targets": targets}

@@ -173,7 +173,7 @@ def eyes(count: int = 4000, *, seed: int = 0) -> tuple[Scored, Subjects]:
 
 def test_fitted_thresholds_keep_the_sensitivity_and_the_precision_asked_for() -> None:
     scored, subjects = eyes()
-    target = Target(sensitivity=dict.fromkeys(CLASSES[:-1], 0.9), precision=0.5)
+    target = Target(sensitivity=dict.fromkeys(CLASSES[:-1], 0.9), precision=dict.fromkeys(CLASSES[:-1], 0.5))
 
     fitted = fit_thresholds(scored, subjects, target)
 
