@@ -92,7 +92,7 @@ def change_how_results_are_read(page: Any, clinic: Clinic) -> None:
     follow_menu(page, "How results are read")
     page.get_by_role("link", name="Browser clinic").click()
     page.get_by_label("Grade before the result is shown").check()
-    page.get_by_label("Hours until an unsigned suspected finding is urgent").fill("24")
+    page.get_by_label("Hours until an unsigned result that needs a look is urgent").fill("24")
     page.get_by_role("button", name="Save").click()
     page.get_by_text("The settings are saved.").wait_for()
     clinic.refresh_from_db()
