@@ -4,7 +4,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 # Their portals share one Redis database and one RabbitMQ queue, so they may not run at once.
-ONE_AT_A_TIME = ("tests/deployment/", "tests/flows/", "tests/soak/")
+ONE_AT_A_TIME = ("tests/deployment/", "tests/flows/", "tests/jobs/test_broker.py", "tests/soak/")
 
 
 class Scheduling(LoadFileScheduling):

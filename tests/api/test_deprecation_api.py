@@ -35,7 +35,11 @@ class RetiringView(ApiView):
     @extend_schema(operation_id="current", responses={200: BundlePageSerializer})
     def post(self, request):
         """Do something that stays."""
-        return Response({})
+        return {}
+
+    def answer(self, record):
+        """Tell what was done."""
+        return Response(record)
 
 
 urlpatterns = [path("api/v1/retiring/", RetiringView.as_view())]

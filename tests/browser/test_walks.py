@@ -49,7 +49,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, spec in {
         "right": FundusSpec(seed=3, laterality="R", camera=SMALL),
         "left": FundusSpec(seed=3, laterality="L", camera=SMALL),
-        "dark": FundusSpec(seed=4, laterality="L", camera=SMALL, defect=Defect.NOT_A_FUNDUS),
+        "dark": FundusSpec(seed=5, laterality="L", camera=SMALL, defect=Defect.NOT_A_FUNDUS),
     }.items():
         made[name] = folder / {"right": "visit_OD_1.jpg", "left": "visit-2.jpg", "dark": "face_left.jpg"}[name]
         made[name].write_bytes(fundus_jpeg(spec))

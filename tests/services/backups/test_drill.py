@@ -40,7 +40,7 @@ files = {file.path: file.sha256 for file in media_checks.named_files()}
 faults = [finding.path for finding in media_checks.check()]
 rung = execution.sweep()
 inference.pipeline = lambda: None
-inference.analyse = lambda jpeg, mode, on_step: factories.fake_findings(mode=mode)
+inference.analyse = lambda jpeg, mode, on_step, operating_point: factories.fake_findings(mode=mode)
 job = Diagnosis.objects.get(pk=sys.argv[1])
 tasks._run(execution.claim(job.pk))
 job.refresh_from_db()
