@@ -120,7 +120,7 @@ def test_a_path_that_knows_nothing_is_left_out_and_the_other_passes_through_unch
     assert rule == fusion.FusionRule(image_weight=1.0, vessel_weight=0.0)
     fused = fusion.fuse(classification(*image[0]), classification(0.1, 0.1, 0.8), rule)
     assert list(fused.prediction.probabilities.values()) == pytest.approx(image[0], abs=1e-5)
-    assert fused.agreement is (image[0].argmax() == 2)
+    assert fused.agreement is bool(image[0].argmax() == 2)
 
 
 def test_table_and_single_results_are_fused_alike():
