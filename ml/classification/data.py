@@ -207,6 +207,14 @@ def whole_frame(shape: tuple[int, int]) -> FieldOfView:
     return FieldOfView(mask=np.ones(shape, dtype=bool), box=Box(top=0, left=0, bottom=shape[0], right=shape[1]))
 
 
+def field_or_frame(pixels: NDArray[np.uint8]) -> tuple[FieldOfView, bool]:
+    """Return the field of view, which is the whole frame where none can be found; and whether one was found."""
+    try:
+        return find_fov(pixels), True
+    except UngradableImageError:
+        return whole_frame(pixels.shape[:2]), False
+
+
 def load_pixels(photograph: LabelledPhotograph, root: Path) -> tuple[NDArray[np.uint8], FieldOfView, bool]:
     """Decode a photograph as the product does, or a vessel map as ``segment-dataset`` wrote it.
 
@@ -229,10 +237,7 @@ def load_pixels(photograph: LabelledPhotograph, root: Path) -> tuple[NDArray[np.
         mask[photograph.box.top : photograph.box.bottom, photograph.box.left : photograph.box.right] = True
         return np.repeat(grey[..., None], 3, axis=2), FieldOfView(mask=mask, box=photograph.box), True
     pixels = read_photograph(path.read_bytes()).pixels
-    try:
-        return pixels, find_fov(pixels), True
-    except UngradableImageError:
-        return pixels, whole_frame(pixels.shape[:2]), False
+    return pixels, *field_or_frame(pixels)
 
 
 def load_crops(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml import bundle as bundles
-from ml.classification.data import LabelledPhotograph, labels_of, whole_frame
+from ml.classification.data import LabelledPhotograph, field_or_frame, labels_of
 from ml.classification.fusion import Fused, FusionRule, fuse
 from ml.classification.predict import Classification, DiseaseClassifier, vessel_map_pixels
 from ml.classification.statements import StatementRule
@@ -109,7 +109,8 @@ class ManifestScorer:
                 unreadable.append(photograph.file)
                 continue
             fov, verdict = quality.examine(pixels)
-            seen = fov or whole_frame(pixels.shape[:2])
+            # What the gate refuses is cut as it was for training.
+            seen = fov or field_or_frame(pixels)[0]
             results.append((self._ask(pixels, seen, fold=photograph.fold), verdict.gradable))
             shortcuts.append(shortcut.measure(pixels))
             kept.append(photograph)
