@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.morphology import convex_hull_image
+from scipy.spatial import ConvexHull
 
 # A camera's black border is not quite 0 after JPEG; the darkest lit retina seen in the
 # training sets stays above this (8-bit, brightest of the three channels).
@@ -136,9 +136,16 @@ def _has_further(picture: NDArray[np.uint8], labels: NDArray[np.int32], largest:
         red, _green, blue = picture[box][part].mean(axis=0)
         enough = (_MIN_SHARE_REDDISH if red > _RED_OVER_BLUE * blue else _MIN_SHARE_ANY) * area
         # A light place in a shadow that cuts into the field belongs to it.
-        if size >= enough and (convex_hull_image(largest)[box] & part).sum() < size / 2:
+        if size >= enough and _share_within_hull(np.argwhere(part) + [side.start for side in box], largest) < 0.5:
             return True
     return False
+
+
+def _share_within_hull(points: NDArray[np.intp], mask: NDArray[np.bool_]) -> float:
+    """Return which share of points (n, 2), in rows and columns, lie in the convex hull of a mask (h, w)."""
+    sides = ConvexHull(np.argwhere(mask)).equations
+    within = points @ sides[:, :2].T + sides[:, 2] <= 1e-9
+    return float(within.all(axis=1).mean())
 
 
 def _has_lobes(mask: NDArray[np.bool_]) -> bool:
