@@ -98,11 +98,11 @@ def _take_out_result(diagnosis: Diagnosis) -> None:
 
 
 def visible_reviews(diagnosis: Diagnosis, *, user: User) -> QuerySet[Review]:
-    """Return the signatures that the user may read, newest first.
+    """Return the signatures that the user may read, newest first, with ``is_superseded``.
 
     While a second reading is awaited, whoever could give it does not see the first one.
     """
-    signed = diagnosis.reviews.select_related("reviewer")
+    signed = diagnosis.reviews.with_standing().select_related("reviewer")
     is_open = diagnosis.report_status == ReportStatus.PRELIMINARY and diagnosis.awaited_reading == Reading.SECOND
     if not is_open or not access.may(user, Capability.WRITE_REVIEWS):
         return signed

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from enum import Enum
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -16,6 +17,24 @@ LATEST_SHOWN = datetime(9999, 12, 30, 23, 59, 59, tzinfo=UTC)
 # From Baker Island to Kiribati.
 WIDEST_OFFSET_HOURS = 14
 _OFFSET = re.compile(r"T.*[+-](\d{2}):?(\d{2})?(?::?\d{2})?$", re.IGNORECASE)
+
+
+class Capture(Enum):
+    """A time of capture that is told by a word instead of a clock."""
+
+    JUST_NOW = "just now"
+
+
+def resolved(said: datetime | Capture | None) -> datetime | None:
+    """Return the moment that is meant: this one for ``JUST_NOW``, None where it is not known."""
+    return timezone.now() if said is Capture.JUST_NOW else said
+
+
+def as_said(said: datetime | Capture | None) -> str:
+    """Return a text that is the same however often the same is said; "just now" is later each time."""
+    if said is None:
+        return ""
+    return said.value if said is Capture.JUST_NOW else said.isoformat()
 
 
 def is_plausible(moment: datetime | None) -> bool:

@@ -71,7 +71,7 @@ class ReviewInline(admin.TabularInline):
     """Who signed what, newest first."""
 
     model = Review
-    fields = ["signed_at", "reviewer", "verdict", "label", "reason", "note"]
+    fields = ["signed_at", "reviewer", "reading", "verdict", "label", "reason", "note", "superseded"]
     readonly_fields = fields
     extra = 0
     can_delete = False
@@ -81,8 +81,13 @@ class ReviewInline(admin.TabularInline):
         return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Review]:
-        """With the reader."""
-        return super().get_queryset(request).select_related("reviewer")
+        """With the reader, and whether it still holds."""
+        return super().get_queryset(request).with_standing().select_related("reviewer")
+
+    @admin.display(description=_("superseded"), boolean=True)
+    def superseded(self, review: Review) -> bool:
+        """Whether the same reader signed again, or the report was amended."""
+        return review.is_superseded
 
 
 @admin.register(Diagnosis)
@@ -247,7 +252,7 @@ class ReviewAdmin(ReadOnlyAdmin):
     """Signed statements."""
 
     audited_as = "review"
-    list_display = ["signed_at", "reviewer", "verdict", "label", "diagnosis"]
-    list_filter = ["verdict", "label", ("signed_at", DaysFilter)]
+    list_display = ["signed_at", "reviewer", "reading", "verdict", "label", "diagnosis"]
+    list_filter = ["reading", "verdict", "label", ("signed_at", DaysFilter)]
     list_select_related = ["reviewer", "diagnosis"]
     sortable_by = ()

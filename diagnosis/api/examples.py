@@ -211,6 +211,7 @@ REVIEW = [
             "reviewer": {"id": _USER_ID, "name": "Dr. Grace Example"},
             "signed_at": "2026-03-01T10:02:13.700125Z",
             "supersedes": None,
+            "is_superseded": False,
         },
     )
 ]

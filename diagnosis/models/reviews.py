@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -29,9 +29,23 @@ class ReviewQuerySet(models.QuerySet["Review"]):
         """Reviews of the diagnoses that the user may know about."""
         return self.filter(diagnosis__in=Diagnosis.objects.visible_to(user))
 
+    def with_standing(self) -> Self:
+        """Add ``is_superseded``: whether the same reader signed again, or the settled report was amended since.
+
+        A second reading and an arbitration stand beside the readings before them, and replace none.
+        """
+        later = Q(signed_at__gt=OuterRef("signed_at")) | Q(signed_at=OuterRef("signed_at"), pk__gt=OuterRef("pk"))
+        replacing = Q(reading=Reading.AMENDMENT) | Q(reviewer=OuterRef("reviewer"))
+        others = Review.objects.filter(later, replacing, diagnosis=OuterRef("diagnosis"))
+        return self.annotate(is_superseded=Exists(others))
+
 
 class Review(models.Model):
-    """A signed statement. It is never changed; a later one supersedes it."""
+    """A signed statement. It is never changed; a later one stands beside it or supersedes it.
+
+    ``supersedes`` is the review signed just before, whatever it was: two who sign at once collide there. Whether a
+    review still holds is for ``with_standing`` to say.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     diagnosis = models.ForeignKey(Diagnosis, on_delete=models.PROTECT, related_name="reviews")

@@ -12,6 +12,7 @@ from diagnosis import blinding
 from diagnosis.lifecycle import ReportStatus
 from diagnosis.models import Diagnosis, DiseaseClass, Review, User
 from diagnosis.models.diagnoses import DiagnosisQuerySet
+from diagnosis.readings import Reading
 from diagnosis.templatetags.portal import eye_code
 
 PAGE = 500
@@ -49,6 +50,9 @@ COLUMNS = (
     "signed_reason",
     "signed_by",
     "signed_at_utc",
+    "signed_reading",
+    "readers_agree",
+    *(f"{reading}_reader{what}" for reading in ("first", "second") for what in ("", "_verdict", "_class", "_reason")),
 )
 
 
@@ -121,15 +125,24 @@ def _statements(diagnosis: Diagnosis) -> dict[str, str]:
 
 
 def _signatures() -> Prefetch:
-    """The words that settled a report; one that awaits another reader is nobody's to see yet."""
-    settled = Review.objects.filter(superseded_by__isnull=True).exclude(
-        diagnosis__report_status=ReportStatus.PRELIMINARY
-    )
+    """The words on settled reports, newest first; one that awaits another reader is nobody's to see yet."""
+    settled = Review.objects.exclude(diagnosis__report_status=ReportStatus.PRELIMINARY)
     return Prefetch("reviews", queryset=settled.select_related("reviewer"), to_attr="signatures")
 
 
 def _signature(diagnosis: Diagnosis) -> list[object]:
     review = next(iter(diagnosis.signatures), None)
     if review is None:
-        return [""] * 5
-    return [review.verdict, review.label, review.reason, review.reviewer, _moment(review.signed_at)]
+        return [""] * 15
+    signed = [review.verdict, review.label, review.reason, review.reviewer, _moment(review.signed_at), review.reading]
+    return [*signed, *_two_readers(diagnosis)]
+
+
+def _two_readers(diagnosis: Diagnosis) -> list[object]:
+    """Whether two readers agree, and what each of them said; empty where one was enough."""
+    newest = {each.reading: each for each in reversed(diagnosis.signatures)}
+    if Reading.SECOND not in newest:
+        return [""] * 9
+    first, second = newest[Reading.FIRST], newest[Reading.SECOND]
+    said = ((each.reviewer, each.verdict, each.label, each.reason) for each in (first, second))
+    return ["yes" if first.label == second.label else "no", *(cell for cells in said for cell in cells)]

@@ -1,16 +1,17 @@
 """Forms. They check shape; the services check meaning, and their refusals become form errors."""
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.core.exceptions import ValidationError
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from diagnosis.errors import DiagnosisError, InvalidInputError
 from diagnosis.models import Clinic, DiseaseClass, Laterality, Mode, Patient, Role, Sex, User, Verdict
+from diagnosis.moments import Capture
 
 
 class ServiceForm(forms.Form):
@@ -90,11 +91,25 @@ class UploadForm(ServiceForm):
         label=_("Taken at"),
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        help_text=_("Leave empty if it was just now."),
+        help_text=_("Leave empty if it is not known. The record then says so."),
     )
+    just_now = forms.BooleanField(label=_("Now: the moment of sending is stored"), required=False)
     device = forms.CharField(label=_("Camera"), required=False, max_length=100)
     allow_duplicate = forms.BooleanField(required=False)
     idempotency_key = forms.UUIDField(required=False, widget=forms.HiddenInput, initial=uuid.uuid4)
+
+    def clean(self) -> dict[str, Any]:
+        """Take one time of capture, not two."""
+        fields = super().clean() or self.cleaned_data
+        if fields.get("just_now") and fields.get("captured_at"):
+            text = _("Choose “Now”, or enter a time; both cannot be true.")
+            self.add_error("captured_at", ValidationError(text, code="contradiction"))
+        return fields
+
+    @property
+    def taken(self) -> datetime | Capture | None:
+        """What a valid form says of the time of capture; None where it is not known."""
+        return Capture.JUST_NOW if self.cleaned_data["just_now"] else self.cleaned_data["captured_at"]
 
 
 class _ReadingForm(ServiceForm):
@@ -166,8 +181,3 @@ class ContactForm(forms.Form):
     def clean_name(self) -> str:
         """One line only: it becomes part of a mail."""
         return " ".join(self.cleaned_data["name"].split())
-
-
-def now_for_input() -> str:
-    """Return the present local minute as a ``datetime-local`` value."""
-    return timezone.localtime().strftime("%Y-%m-%dT%H:%M")

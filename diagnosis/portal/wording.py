@@ -4,6 +4,7 @@ Suspected, not suspected, indeterminate, not gradable; per eye; never "diagnosis
 "glaucoma suspect"; Normal is "no sign of the three conditions this model looks for".
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -281,7 +282,7 @@ def in_force(diagnosis: Diagnosis, review: Review | None) -> Statement:
 def report_line(diagnosis: Diagnosis) -> Text:
     """Return how far the report has come, as a sentence."""
     if diagnosis.report_status == ReportStatus.FINAL:
-        return _("Signed by a clinician.")
+        return _SETTLED[diagnosis.awaited_reading]
     if diagnosis.report_status == ReportStatus.AMENDED:
         return _("Changed after it was first signed.")
     return _AWAITED[diagnosis.awaited_reading]
@@ -295,6 +296,12 @@ def report_in_list(diagnosis: Diagnosis) -> Text:
     return diagnosis.get_report_status_display()
 
 
+# A settled report keeps the reading that it awaited last.
+_SETTLED: dict[str, Text] = {
+    Reading.FIRST: gettext_lazy("Signed by a clinician."),
+    Reading.SECOND: gettext_lazy("Signed by two readers who agree."),
+    Reading.ARBITRATION: gettext_lazy("Two readers differed; a third person decided."),
+}
 _AWAITED: dict[str, Text] = {
     Reading.FIRST: gettext_lazy("Not signed by a clinician yet."),
     Reading.SECOND: gettext_lazy("Read by one clinician; a second reader is awaited."),
@@ -309,6 +316,34 @@ _AWAITED_IN_LISTS: dict[str, Text] = {
 def describe_grade(label: str) -> Text:
     """Return a reader's own grade in words; empty means that it cannot be graded."""
     return DiseaseClass(label).label if label else _("Not gradable")
+
+
+def describe_reading(review: Review, signed: Sequence[Review]) -> Text:
+    """Return which reading a signature is, and of a second one whether it agrees with the first.
+
+    Args:
+        review: One of ``signed``.
+        signed: All signatures on the result, newest first.
+    """
+    if review.reading != Reading.SECOND:
+        return review.get_reading_display()
+    # The newest: a first reader may correct their word until somebody else has read it.
+    first = next(each for each in signed if each.reading == Reading.FIRST)
+    if first.label == review.label:
+        return _("Second reading, the same word as the first")
+    return _("Second reading, another word than the first")
+
+
+def standing(signed: Sequence[Review]) -> Sequence[Review]:
+    """Return the signatures that a settled report rests on: the newest, and the first reader's where two agreed.
+
+    Args:
+        signed: All signatures on the result, newest first.
+    """
+    if signed and signed[0].reading == Reading.SECOND:
+        first = next(each for each in signed if each.reading == Reading.FIRST)
+        return [signed[0], first]
+    return signed[:1]
 
 
 def describe_review(review: Review) -> Text:

@@ -80,7 +80,7 @@ def submit(
     patient: Patient,
     laterality: str,
     mode: str,
-    captured_at: datetime | None = None,
+    captured_at: datetime | moments.Capture | None = None,
     device: str = "",
     external_id: str = "",
     idempotency_key: str = "",
@@ -99,7 +99,7 @@ def submit(
         patient: Whose eye it is.
         laterality: ``R`` or ``L``.
         mode: ``segment_classify`` or ``classify``.
-        captured_at: When the photograph was taken.
+        captured_at: When the photograph was taken; None where that is not known.
         device: Camera.
         external_id: The client's own reference.
         idempotency_key: The same key and body return the first answer.
@@ -124,13 +124,15 @@ def submit(
     if allow_duplicate:
         access.require(acting_user, Capability.OVERRIDE_DUPLICATES)
     access.require_visible(patient, acting_user)
-    _check_fields(laterality=laterality, mode=mode, captured_at=captured_at, birth_date=patient.birth_date)
+    taken = moments.resolved(captured_at)
+    _check_fields(laterality=laterality, mode=mode, captured_at=taken, birth_date=patient.birth_date)
     request = _Request(
         acting_user=acting_user,
         patient=patient,
         laterality=laterality,
         mode=mode,
-        captured_at=captured_at,
+        captured_at=taken,
+        captured_as_said=moments.as_said(captured_at),
         device=device,
         external_id=external_id,
         allow_duplicate=allow_duplicate,
@@ -154,6 +156,7 @@ class _Request:
     laterality: str
     mode: str
     captured_at: datetime | None
+    captured_as_said: str
     device: str
     external_id: str
     allow_duplicate: bool
@@ -166,7 +169,7 @@ class _Request:
             str(self.patient.pk),
             self.laterality,
             self.mode,
-            self.captured_at.isoformat() if self.captured_at else "",
+            self.captured_as_said,
             self.device,
             self.external_id,
         ]

@@ -1,5 +1,7 @@
 """The admin site as a whole: who may enter, what is shown, what can be changed."""
 
+import re
+
 import pytest
 from django.contrib import admin
 from django.test import Client
@@ -7,6 +9,7 @@ from django.urls import reverse
 
 from diagnosis import inference, models
 from diagnosis.models import AuditEvent, Clinic, Role, User
+from diagnosis.services import reviews
 from tests.factories import BUNDLES, PASSWORD, ClinicFactory, UserFactory, finished_diagnosis
 
 SHOWN = ["Clinic", "User", "ApiToken", "Patient", "FundusImage", "Diagnosis", "Review", "AuditEvent", "WorkerHeartbeat"]
@@ -28,6 +31,22 @@ def test_every_kind_of_record_is_in_the_admin_site(administrator: Client, name: 
 @pytest.mark.parametrize("name", READ_ONLY)
 def test_records_are_neither_added_nor_removed_here(administrator: Client, name: str) -> None:
     assert administrator.get(address(name, "add")).status_code == 403
+
+
+def test_a_diagnosis_lists_both_readers_and_marks_only_what_was_replaced(administrator: Client) -> None:
+    diagnosis = finished_diagnosis()
+    first, second = (UserFactory(role=Role.CLINICIAN, clinic=diagnosis.clinic) for _ in range(2))
+    reviews.sign(diagnosis, acting_user=first, verdict="ungradable", reason="Blur", asks_second=True)
+    reviews.sign(diagnosis, acting_user=first, verdict="agree")
+    reviews.sign(diagnosis, acting_user=second, verdict="agree")
+
+    page = administrator.get(address("Diagnosis", "change", object_id=diagnosis.pk))
+
+    (inline,) = page.context["inline_admin_formsets"]
+    rows = [form.instance for form in inline.formset.forms]
+    assert [(row.reading, row.is_superseded) for row in rows] == [("second", False), ("first", False), ("first", True)]
+    marks = re.findall(r'field-superseded">.*?alt="(True|False)"', page.content.decode(), re.DOTALL)
+    assert marks == ["False", "False", "True"]
 
 
 def test_past_diagnoses_can_be_read_and_not_changed(administrator: Client) -> None:

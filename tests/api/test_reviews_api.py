@@ -24,6 +24,8 @@ def test_a_client_that_knows_nothing_of_second_readers_signs_as_before(clinician
     assert (first.status_code, second.status_code) == (201, 201)
     assert (first.json()["reading"], second.json()["reading"]) == ("first", "amendment")
     assert second.json()["supersedes"] == first.json()["id"]
+    rows = clinician.get(address).json()["results"]
+    assert [(row["reading"], row["is_superseded"]) for row in rows] == [("amendment", False), ("first", True)]
     assert report(clinician, finished) == "amended"
 
 
@@ -48,4 +50,18 @@ def test_two_readers_and_an_arbiter(api_user, ehr, finished, address):
     assert report(ehr, finished) == "preliminary"
     assert arbiter.post(address, {"verdict": "agree"}).json()["reading"] == "arbitration"
     assert report(ehr, finished) == "final"
-    assert [review["reading"] for review in ehr.get(address).json()["results"]] == ["arbitration", "second", "first"]
+    rows = ehr.get(address).json()["results"]
+    assert [review["reading"] for review in rows] == ["arbitration", "second", "first"]
+    # Three people spoke; nobody's word replaced another's.
+    assert not any(review["is_superseded"] or review["supersedes"] for review in rows)
+
+
+def test_a_repeated_signature_says_that_it_was_superseded_since(clinician, finished, address):
+    key = {"HTTP_IDEMPOTENCY_KEY": "reading-1"}
+    first = clinician.post(address, {"verdict": "agree"}, **key)
+    clinician.post(address, {"verdict": "ungradable"})
+
+    again = clinician.post(address, {"verdict": "agree"}, **key)
+
+    assert (first.json()["is_superseded"], again.json()["is_superseded"]) == (False, True)
+    assert again.json()["id"] == first.json()["id"]

@@ -4,11 +4,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from diagnosis.lifecycle import ReportStatus, Status
-from diagnosis.models import AuditEvent, Clinic, Diagnosis, Patient, User
+from diagnosis.models import AuditEvent, Clinic, Diagnosis, Patient, Role, User
 from diagnosis.services import reviews
-from tests.factories import VESSEL_FEATURES, DiagnosisFactory, PatientFactory, finished_diagnosis
+from tests.factories import VESSEL_FEATURES, DiagnosisFactory, PatientFactory, UserFactory, finished_diagnosis
 
 
 @pytest.fixture
@@ -151,6 +152,65 @@ def test_signing_makes_the_report_final_and_a_second_review_amends(reader: Clien
     assert "Seen." in text
     assert "Large physiological cup." in text
     assert "superseded" in text
+
+
+def history_of(page: str) -> list[str]:
+    """Return the text of each entry, newest first."""
+    section = page.partition('<ol class="history">')[2].partition("</ol>")[0]
+    return [" ".join(strip_tags(entry).split()) for entry in section.split("<li>")[1:]]
+
+
+def test_two_readers_who_agree_both_stand(reader: Client, clinician: User, patient: Patient) -> None:
+    second = UserFactory(clinic=patient.clinic, role=Role.CLINICIAN)
+    diagnosis = finished_diagnosis(image__patient=patient)
+    reviews.sign(diagnosis, acting_user=clinician, verdict="ungradable", reason="Blur", asks_second=True)
+    reviews.sign(diagnosis, acting_user=clinician, verdict="agree", note="Rim is thin.")
+    reviews.sign(diagnosis, acting_user=second, verdict="agree", note="Cup is deep.")
+
+    page = reader.get(route("diagnosis", diagnosis)).content.decode()
+
+    newest, corrected, mistaken = history_of(page)
+    assert "Cup is deep." in newest
+    assert "Second reading, the same word as the first" in newest
+    assert "Rim is thin." in corrected
+    assert "First reading" in corrected
+    assert ["superseded" in entry for entry in (newest, corrected, mistaken)] == [False, False, True]
+    assert "Signed by two readers who agree." in page
+    result = page.partition('<section class="card statement')[2].partition("</section>")[0]
+    assert [str(person) in result for person in (clinician, second)] == [True, True]
+
+
+def test_what_an_arbiter_decided_supersedes_neither_reader(reader: Client, clinician: User, patient: Patient) -> None:
+    second = UserFactory(clinic=patient.clinic, role=Role.CLINICIAN)
+    arbiter = UserFactory(clinic=patient.clinic, role=Role.CLINIC_ADMIN)
+    diagnosis = finished_diagnosis(image__patient=patient)
+    reviews.sign(diagnosis, acting_user=clinician, verdict="agree", asks_second=True)
+    reviews.sign(diagnosis, acting_user=second, verdict="ungradable", reason="Blur")
+    reviews.sign(diagnosis, acting_user=arbiter, verdict="agree")
+
+    page = reader.get(route("diagnosis", diagnosis)).content.decode()
+
+    arbitration, differing, first = history_of(page)
+    assert "superseded" not in arbitration + differing + first
+    assert "Second reading, another word than the first" in differing
+    assert "Two readers differed; a third person decided." in page
+    result = page.partition('<section class="card statement')[2].partition("</section>")[0]
+    assert [str(person) in result for person in (clinician, second, arbiter)] == [False, False, True]
+
+
+def test_a_second_reader_sees_nothing_of_the_first_before_signing(
+    client: Client, clinician: User, patient: Patient
+) -> None:
+    second = UserFactory(clinic=patient.clinic, role=Role.CLINICIAN)
+    diagnosis = finished_diagnosis(image__patient=patient)
+    reviews.sign(diagnosis, acting_user=clinician, verdict="agree", note="Rim is thin.", asks_second=True)
+    client.force_login(second)
+
+    page = client.get(route("diagnosis", diagnosis)).content.decode()
+
+    assert "Rim is thin." not in page
+    assert str(clinician) not in page
+    assert "Review history" not in page
 
 
 @pytest.mark.parametrize(

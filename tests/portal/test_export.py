@@ -89,6 +89,25 @@ def test_the_result_and_the_word_that_settled_it_are_there(exporter: Client, cli
     assert "fundus_disease_classification 1.0.0" in row["models"]
 
 
+def test_both_readers_are_there_once_they_have_settled_the_report(
+    exporter: Client, clinic: Clinic, clinician: User
+) -> None:
+    second = UserFactory(clinic=clinic, role=Role.CLINICIAN)
+    diagnosis = finished_diagnosis(image__patient=PatientFactory(clinic=clinic))
+    changed = {"verdict": "change", "label": "Normal"}
+    reviews.sign(diagnosis, acting_user=clinician, **changed, reason="Small cup", asks_second=True)
+    (open_row,) = exported(exporter)
+
+    reviews.sign(diagnosis, acting_user=second, **changed, reason="Healthy rim")
+
+    (row,) = exported(exporter)
+    assert open_row["first_reader"] == open_row["signed_by"] == ""
+    assert (row["signed_reading"], row["readers_agree"]) == ("second", "yes")
+    assert (row["first_reader"], row["first_reader_reason"]) == (str(clinician), "Small cup")
+    assert (row["second_reader"], row["second_reader_class"]) == (str(second), "Normal")
+    assert row["second_reader_reason"] == row["signed_reason"] == "Healthy rim"
+
+
 def test_what_the_exporter_has_to_grade_first_stays_hidden(exporter: Client, clinic: Clinic) -> None:
     Clinic.objects.filter(pk=clinic.pk).update(blind_review=True)
     finished_diagnosis(image__patient=PatientFactory(clinic=clinic))

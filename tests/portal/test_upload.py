@@ -1,9 +1,12 @@
 import uuid
+from datetime import UTC, datetime
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
 
 from diagnosis import inference, storage
 from diagnosis.errors import BusyError, IdempotencyInProgressError, QueueFullError, RefusedImageError
@@ -87,6 +90,7 @@ def test_a_photograph_that_is_there_already_is_said_to_be_analysed_again(signed_
         ({"mode": "guess"}, "not one of the available choices"),
         ({"captured_at": "yesterday"}, "Enter a valid date/time."),
         ({"captured_at": "2999-01-01T10:00"}, "The time of capture lies in the future."),
+        ({"captured_at": "2026-01-05T10:00", "just_now": "on"}, "both cannot be true"),
         ({"device": "x" * 101}, "at most 100 characters"),
     ],
 )
@@ -103,6 +107,53 @@ def test_a_faulty_form_says_what_is_wrong_and_leaves_nothing(
         assert sentence in answer.content.decode()
     assert not Diagnosis.objects.exists()
     assert not FundusImage.objects.exists()
+
+
+def taken_as_shown(client: Client) -> str:
+    """Return what the result page says of the time of capture."""
+    page = client.get(reverse("portal:diagnosis", args=[Diagnosis.objects.get().pk])).content.decode()
+    return page.partition("<dt>Taken</dt><dd>")[2].partition("</dd>")[0]
+
+
+def test_an_empty_time_is_not_known_and_the_form_says_so(signed_in: Client, patient: Patient) -> None:
+    form = signed_in.get(reverse("portal:upload", args=[patient.pk])).content.decode()
+
+    send(signed_in, patient, captured_at="")
+
+    assert "Leave empty if it is not known." in form
+    assert "just now" not in form.lower()
+    assert FundusImage.objects.get().captured_at is None
+    assert taken_as_shown(signed_in) == "Not known"
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_now_stores_the_moment_of_sending(signed_in: Client, patient: Patient, headers: dict[str, str]) -> None:
+    before = timezone.now()
+
+    send(signed_in, patient, just_now="on", headers=headers)
+
+    taken = FundusImage.objects.get().captured_at
+    assert before <= taken <= timezone.now()
+    assert taken_as_shown(signed_in) == date_format(timezone.localtime(taken), "d-M-Y H:i")
+
+
+def test_a_time_is_read_in_the_time_zone_of_the_portal(signed_in: Client, patient: Patient) -> None:
+    with timezone.override("Europe/Kyiv"):
+        send(signed_in, patient, captured_at="2026-01-05T10:00")
+        shown = taken_as_shown(signed_in)
+
+    assert FundusImage.objects.get().captured_at == datetime(2026, 1, 5, 8, tzinfo=UTC)
+    assert shown == "05-Jan-2026 10:00"
+
+
+def test_now_sent_twice_by_a_double_click_is_one_photograph(signed_in: Client, patient: Patient) -> None:
+    key = str(uuid.uuid4())
+
+    answers = [send(signed_in, patient, just_now="on", idempotency_key=key) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [302, 302]
+    assert answers[0]["Location"] == answers[1]["Location"]
+    assert Diagnosis.objects.count() == 1
 
 
 @pytest.mark.parametrize("code", sorted(RefusedImageError.MESSAGE_BY_CODE))

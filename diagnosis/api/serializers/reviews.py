@@ -1,6 +1,6 @@
 """Reviews."""
 
-from drf_spectacular.utils import extend_schema_serializer
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from diagnosis.api import examples
@@ -46,7 +46,11 @@ class ReviewerSerializer(serializers.Serializer):
 
 @extend_schema_serializer(examples=examples.REVIEW)
 class ReviewSerializer(serializers.ModelSerializer):
-    """A signed review; the newest one counts, the others were superseded."""
+    """A signed review.
+
+    The newest one counts. A second reading and an arbitration stand beside the readings before them; what a
+    later review replaced says so with `is_superseded`.
+    """
 
     diagnosis = serializers.UUIDField(source="diagnosis_id")
     reviewer = ReviewerSerializer()
@@ -55,7 +59,13 @@ class ReviewSerializer(serializers.ModelSerializer):
         choices=Reading.choices,
         help_text="With second readers: which reading it is. While the report is preliminary, none of them counts yet.",
     )
-    supersedes = serializers.UUIDField(source="supersedes_id", allow_null=True)
+    supersedes = serializers.SerializerMethodField(
+        help_text="The review that this one replaced; null for a first reading, and for a second reading or an "
+        "arbitration, which replace none.",
+    )
+    is_superseded = serializers.BooleanField(
+        help_text="Whether the same reader signed again, or the settled report was amended since."
+    )
 
     class Meta:
         model = Review
@@ -70,8 +80,15 @@ class ReviewSerializer(serializers.ModelSerializer):
             "reviewer",
             "signed_at",
             "supersedes",
+            "is_superseded",
         ]
         read_only_fields = fields
+
+    @extend_schema_field({"type": "string", "format": "uuid", "nullable": True})
+    def get_supersedes(self, review: Review) -> str | None:
+        """The review before, where this one replaced it."""
+        is_beside = review.reading in (Reading.SECOND, Reading.ARBITRATION)
+        return None if is_beside or review.supersedes_id is None else str(review.supersedes_id)
 
     def to_representation(self, review: Review) -> dict[str, object]:
         """Show "no class" as null."""

@@ -51,7 +51,7 @@ class ReviewListView(DiagnosisSubjectView):
         responses={201: ReviewSerializer, **schema.problems(400, 404, 409, 413, 415, examples=_CONFLICTS)},
     )
     def post(self, request: Request, diagnosis_id: str) -> Review:
-        """Agree, change or mark as not gradable. A further review supersedes the one before.
+        """Agree, change or mark as not gradable. A further one of the same reader, or of a settled report, supersedes.
 
         To supersede another person's review say `known_reviews`: how many you were shown.
 
@@ -64,4 +64,5 @@ class ReviewListView(DiagnosisSubjectView):
 
     def answer(self, review: Review) -> Response:
         """201 with the review."""
-        return Response(self.get_serializer(review).data, status=201)
+        signed = Review.objects.with_standing().select_related("reviewer").get(pk=review.pk)
+        return Response(self.get_serializer(signed).data, status=201)

@@ -147,7 +147,7 @@ def section(image: FundusImage, diagnosis: Diagnosis | None, *, user: User) -> S
         explanation=statement.explanation,
         probabilities=_probabilities(diagnosis),
         remarks=_remarks(diagnosis, latest),
-        signed=[_signed(review, is_superseded=index > 0) for index, review in enumerate(signed)],
+        signed=[_signed(review, signed) for review in signed],
         facts=_facts(image, diagnosis),
         pictures=[_photograph(image), *_overlays(diagnosis)],
     )
@@ -218,15 +218,15 @@ def _remarks(diagnosis: Diagnosis, latest: Review | None) -> list[Text]:
     return remarks
 
 
-def _signed(review: Review, *, is_superseded: bool) -> str:
+def _signed(review: Review, signed: Sequence[Review]) -> str:
     values = {
-        "reading": review.get_reading_display(),
+        "reading": wording.describe_reading(review, signed),
         "words": wording.describe_review(review),
         "reader": review.reviewer,
         "time": date_format(timezone.localtime(review.signed_at), "d-M-Y H:i"),
     }
     text = _("%(reading)s: %(words)s. Signed by %(reader)s, %(time)s.")
-    if is_superseded:
+    if review.is_superseded:
         text = _("Superseded. %(reading)s: %(words)s. Signed by %(reader)s, %(time)s.")
     parts = [text % values]
     if review.reason:

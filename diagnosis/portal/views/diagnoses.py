@@ -174,11 +174,11 @@ def _reading(
     may_read = access.may(user, Capability.READ_REVIEWS)
     shown = list(blinding.visible_reviews(diagnosis, user=user)) if may_read else []
     latest = shown[0] if shown and not diagnosis.is_preliminary else None
-    history = [(review, wording.describe_review(review)) for review in shown]
+    history = [(each, wording.describe_review(each), wording.describe_reading(each, shown)) for each in shown]
     context = {
         "is_veiled": is_veiled(diagnosis),
         "reviews": history,
-        "signed": history[0] if latest else None,
+        "signed": [entry for entry in history if entry[0] in wording.standing(shown)] if latest else [],
         "report_line": wording.report_line(diagnosis),
         "in_force": wording.in_force(diagnosis, latest),
         "is_changed": latest is not None and latest.verdict != Verdict.AGREE,

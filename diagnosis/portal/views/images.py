@@ -18,7 +18,7 @@ from diagnosis.access import Capability
 from diagnosis.errors import DiagnosisError, IdempotencyInProgressError, ImageOfAnotherPatientError
 from diagnosis.models import Diagnosis, Patient
 from diagnosis.portal import wording
-from diagnosis.portal.forms import UploadForm, now_for_input
+from diagnosis.portal.forms import UploadForm
 from diagnosis.portal.views.base import PortalRequest, PortalView
 from diagnosis.services import intake
 from diagnosis.services.intake import Submission, Upload
@@ -60,7 +60,6 @@ class ImageUploadView(PortalView):
             "patient": patient,
             "form": form,
             "max_bytes": settings.MAX_UPLOAD_BYTES,
-            "now": now_for_input(),
             **more,
         }
 
@@ -111,7 +110,8 @@ def _submit(form: UploadForm, *, request: PortalRequest, patient: Patient) -> Su
         file_name=file.name if file else None,
         content_type=file.content_type if file else None,
     )
-    said = {name: fields[name] for name in ("laterality", "mode", "captured_at", "device", "allow_duplicate")}
+    said = {name: fields[name] for name in ("laterality", "mode", "device", "allow_duplicate")}
+    said["captured_at"] = form.taken
     key = _key(fields["idempotency_key"], upload, {"patient": patient.pk, **said})
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:

@@ -207,6 +207,23 @@ def test_a_report_is_private_audited_and_named_without_the_patient(
     assert "Marchetti" not in str(information)
 
 
+def test_two_readers_who_agree_both_stand_in_the_report(
+    reader: Client, clinic: Clinic, clinician: User, right: Diagnosis
+) -> None:
+    second = UserFactory(clinic=clinic, role=Role.CLINICIAN)
+    reviews.sign(right, acting_user=clinician, verdict="agree", note="Thin rim", asks_second=True)
+    reviews.sign(right, acting_user=second, verdict="agree", note="Deep cup")
+
+    text = words(report_of(reader, right))
+
+    assert "Superseded" not in text
+    assert "Signed by two readers who agree." in text
+    assert f"Second reading, the same word as the first: Agrees: Glaucoma suspect. Signed by {second}" in text
+    assert f"First reading: Agrees: Glaucoma suspect. Signed by {clinician}" in text
+    assert "Note: Thin rim" in text
+    assert "Note: Deep cup" in text
+
+
 def test_a_changed_picture_is_not_printed(signed_in: Client, right: Diagnosis) -> None:
     FundusImage.objects.filter(pk=right.image_id).update(sha256="0" * 64)
 
