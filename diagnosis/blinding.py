@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from diagnosis import access
+from diagnosis import access, statements
 from diagnosis.access import Capability
 from diagnosis.lifecycle import ReportStatus, Status
-from diagnosis.models import BlindGrade, Diagnosis, Outcome, Review, Role, User
+from diagnosis.models import BlindGrade, Diagnosis, Outcome, Review, Role, User, VisitStatement
 from diagnosis.models.diagnoses import DiagnosisQuerySet
 from diagnosis.readings import Reading
 
@@ -35,13 +35,36 @@ def veil(diagnoses: Iterable[Diagnosis], *, user: User) -> set[uuid.UUID]:
     """
     if user.role not in READERS:
         return set()
+    diagnoses = list(diagnoses)
     waiting = {diagnosis.pk: diagnosis for diagnosis in diagnoses if _awaits_a_blind_reading(diagnosis)}
-    if not waiting:
-        return set()
-    hidden = waiting.keys() - _seen(waiting.keys(), user)
+    hidden = waiting.keys() - _seen(waiting.keys(), user) if waiting else set()
     for pk in hidden:
         _take_out_result(waiting[pk])
+    _veil_visits([diagnosis for diagnosis in diagnoses if diagnosis.pk not in hidden], user=user)
     return set(hidden)
+
+
+def _veil_visits(diagnoses: Iterable[Diagnosis], *, user: User) -> None:
+    """Take out what a visit says where a photograph went in that the user has to grade first."""
+    told = {each.visit.pk: each for each in diagnoses if each.clinic.blind_review and each.visit}
+    if told:
+        for pk in _hidden_visits(user).filter(pk__in=told).values_list("pk", flat=True):
+            _take_out_visit(told[pk])
+
+
+def _hidden_visits(user: User) -> QuerySet[VisitStatement]:
+    """Return the statements that a photograph went into which the user has to grade first."""
+    through = VisitStatement.sources.through.objects.filter(visitstatement=OuterRef("pk"))
+    seen = unveiled(Diagnosis.objects.filter(pk=OuterRef("diagnosis")), user=user)
+    return VisitStatement.objects.filter(Exists(through.filter(~Exists(seen))))
+
+
+def without_hidden_visits(diagnoses: DiagnosisQuerySet, *, user: User) -> DiagnosisQuerySet:
+    """Leave out those with a visit that :func:`veil` would take out."""
+    if user.role not in READERS:
+        return diagnoses
+    hidden = _hidden_visits(user).filter(diagnosis=OuterRef("pk"), is_current=True)
+    return diagnoses.filter(~Exists(hidden))
 
 
 def unveiled(diagnoses: DiagnosisQuerySet, *, user: User) -> DiagnosisQuerySet:
@@ -80,7 +103,15 @@ def _seen(pks: Iterable[uuid.UUID], user: User) -> set[uuid.UUID]:
     return set(rows.values_list("pk", flat=True))
 
 
+def _take_out_visit(diagnosis: Diagnosis) -> None:
+    diagnosis.visit = None
+    diagnosis.is_contested = statements.is_contested(
+        prediction=diagnosis.prediction, probabilities=diagnosis.probabilities, agreement=diagnosis.agreement
+    )
+
+
 def _take_out_result(diagnosis: Diagnosis) -> None:
+    diagnosis.visit = None
     diagnosis.outcome = ""
     diagnosis.prediction = ""
     diagnosis.confidence = None

@@ -8,7 +8,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -100,6 +100,23 @@ class Findings:
     models: list[dict[str, str]]
     timings_ms: dict[str, float]
     pictures: dict[str, tuple[str, str, bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinedStatement:
+    """What is said of one eye in the light of several photographs.
+
+    Attributes:
+        conditions: As in :class:`Findings`.
+        prediction: As in :class:`Findings`.
+        operating_point: Which thresholds were used.
+        other_weight: How much the log-probabilities of the other eye counted beside the eye's own; 0 without it.
+    """
+
+    conditions: list[dict[str, Any]]
+    prediction: str
+    operating_point: str
+    other_weight: float
 
 
 class HottestArea(TypedDict):
@@ -256,6 +273,7 @@ def _bundles_at(directory: Path, _state: tuple[tuple[str, int, int], ...]) -> li
                 "metrics": bundle.manifest.get("metrics", {}),
                 "by_agreement": bundle.manifest.get("fusion", {}).get("metrics", {}).get("by_agreement"),
                 "statements": bundle.manifest.get("statements"),
+                "output": bundle.manifest.get("output", {}),
                 "statement_figures": json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else None,
                 "card": card.read_text(encoding="utf-8") if card.exists() else "",
             }
@@ -298,6 +316,46 @@ def warm_up() -> None:
     pipeline().warm_up()
 
 
+def join(
+    own: Sequence[Mapping[str, float]],
+    other: Sequence[Mapping[str, float]],
+    *,
+    model: Mapping[str, str],
+    operating_point: str,
+) -> JoinedStatement | None:
+    """Judge an eye by several photographs, by the rule of the bundle that read them.
+
+    Args:
+        own: Class probabilities of each photograph of the eye, at least one.
+        other: Those of the other eye of the same visit.
+        model: ``name`` and ``version`` of the bundle that read all of them.
+        operating_point: Which thresholds judge; the bundle's default where it has no such point.
+
+    Returns:
+        The statement; None where that bundle is not in use any more, or has no rule for two eyes.
+
+    Raises:
+        ModelUnavailableError: A bundle is missing or does not match its hashes.
+    """
+    from ml.classification.statements import StatementRule
+
+    wanted = (model["name"], model["version"])
+    bundle = next((each for each in bundles() if (each["name"], each["version"]) == wanted), None)
+    if bundle is None or not bundle["statements"]:
+        return None
+    rule = StatementRule.from_manifest(bundle)
+    point = rule.known_point(operating_point)
+    if other and point not in rule.fellow_points:
+        return None
+    stated, named = rule.joined_statements(own, other, point)
+    return JoinedStatement(
+        conditions=_conditions(stated),
+        prediction=named or "",
+        operating_point=point,
+        other_weight=rule.fellow_weight if other else 0.0,
+    )
+
+
 def analyse(jpeg: bytes, *, mode: str, on_step: Callable[[str], None], operating_point: str | None = None) -> Findings:
     """Run the pipeline on a stored photograph.
 
@@ -329,11 +387,7 @@ def analyse(jpeg: bytes, *, mode: str, on_step: Callable[[str], None], operating
         outcome=analysis.outcome.value,
         prediction=analysis.named or "",
         probabilities=analysis.prediction.probabilities if analysis.prediction else None,
-        conditions=[
-            {**asdict(each), "statement": each.statement.value, "probability": round(each.probability, 7)}
-            for each in analysis.conditions
-        ]
-        or None,
+        conditions=_conditions(analysis.conditions) or None,
         operating_point=analysis.operating_point,
         image_path=_path(analysis.image_path),
         vessel_path=_path(analysis.vessel_path),
@@ -344,6 +398,13 @@ def analyse(jpeg: bytes, *, mode: str, on_step: Callable[[str], None], operating
         timings_ms={step: round(ms, 1) for step, ms in analysis.timings_ms.items()},
         pictures=_pictures(image.pixels, analysis, mode=mode),
     )
+
+
+def _conditions(stated: Any) -> list[dict[str, Any]]:
+    return [
+        {**asdict(each), "statement": each.statement.value, "probability": round(each.probability, 7)}
+        for each in stated
+    ]
 
 
 def _path(prediction: Any) -> dict[str, Any] | None:

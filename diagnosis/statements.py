@@ -8,6 +8,7 @@ from typing import Any
 
 # A condition that is not the one named and yet gets this much of the four probabilities is worth a look.
 RUNNER_UP = 0.30
+NO_SIGN = "Normal"
 
 
 def is_contested(*, prediction: str, probabilities: Mapping[str, float] | None, agreement: bool | None) -> bool:
@@ -26,6 +27,16 @@ def is_contested(*, prediction: str, probabilities: Mapping[str, float] | None, 
         return False
     runner_up = max(value for name, value in probabilities.items() if name != prediction)
     return agreement is False or runner_up >= RUNNER_UP
+
+
+def speaks_against(*, prediction: str, visit: str) -> bool:
+    """Tell whether a visit finds more than the eye's own photograph: that was plainly "no sign", and the visit is not.
+
+    Args:
+        prediction: The class that the result names; empty when none is.
+        visit: The class that all photographs of the visit together name; empty when none is.
+    """
+    return prediction == NO_SIGN and visit != NO_SIGN
 
 
 def suspected(conditions: Sequence[Mapping[str, Any]] | None) -> list[str]:

@@ -9,6 +9,7 @@ from diagnosis.models.operations import FileRemoval, IdempotencyKey, MediaInstan
 from diagnosis.models.patients import Patient, Sex
 from diagnosis.models.reviews import BlindGrade, Escalation, GradeChangedError, Review, ReviewDraft, Verdict
 from diagnosis.models.users import ApiToken, Role, User
+from diagnosis.models.visits import VisitStatement
 from diagnosis.models.webhooks import (
     DeliveryStatus,
     EventType,
@@ -49,6 +50,7 @@ __all__ = [
     "Sex",
     "User",
     "Verdict",
+    "VisitStatement",
     "Webhook",
     "WebhookAttempt",
     "WebhookDelivery",

@@ -2,13 +2,14 @@
 
 import uuid
 from datetime import timedelta
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import CheckConstraint, Count, F, Index, OuterRef, Q, Subquery
+from django.db.models import CheckConstraint, Count, F, Index, OuterRef, Prefetch, Q, Subquery
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from diagnosis import lifecycle
@@ -18,6 +19,9 @@ from diagnosis.models.images import FundusImage
 from diagnosis.models.patients import Patient
 from diagnosis.models.scoping import ClinicScopedQuerySet
 from diagnosis.readings import AWAITED, Reading
+
+if TYPE_CHECKING:
+    from diagnosis.models.visits import VisitStatement
 
 
 class Mode(models.TextChoices):
@@ -64,6 +68,11 @@ class DiagnosisQuerySet(ClinicScopedQuerySet["Diagnosis"]):
     def with_subject(self) -> Self:
         """With patient and photograph, as every page shows them."""
         return self.select_related("patient", "image", "clinic")
+
+    def with_visit(self) -> Self:
+        """With what their visits say of their eyes, see ``Diagnosis.visit``."""
+        current = self.model._meta.get_field("visit_statements").related_model.objects.filter(is_current=True)
+        return self.prefetch_related(Prefetch("visit_statements", queryset=current, to_attr="current_statements"))
 
     def active(self) -> Self:
         """Not in a final state."""
@@ -195,7 +204,7 @@ class Diagnosis(models.Model):
     image_path = models.JSONField(null=True, blank=True)
     vessel_path = models.JSONField(null=True, blank=True)
     agreement = models.BooleanField(_("paths agree"), null=True, blank=True)
-    # Something in the result speaks against its statement (``statements.is_contested``).
+    # Something in the result or in its visit speaks against its statement (``statements.is_contested``).
     is_contested = models.BooleanField(_("contested"), default=False)
     vessel_features = models.JSONField(null=True, blank=True)
     quality = models.JSONField(null=True, blank=True)
@@ -280,6 +289,13 @@ class Diagnosis(models.Model):
 
     def __str__(self) -> str:
         return str(self.pk)
+
+    @cached_property
+    def visit(self) -> "VisitStatement | None":
+        """What all photographs of the visit together say of this eye; None for one photograph alone."""
+        loaded = getattr(self, "current_statements", None)
+        found = loaded if loaded is not None else self.visit_statements.filter(is_current=True)
+        return next(iter(found), None)
 
     @property
     def is_finished(self) -> bool:

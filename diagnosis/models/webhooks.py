@@ -27,6 +27,7 @@ class EventType(models.TextChoices):
     DIAGNOSIS_SUCCEEDED = "diagnosis.succeeded", _("A diagnosis has a result")
     DIAGNOSIS_FAILED = "diagnosis.failed", _("A diagnosis failed")
     DIAGNOSIS_UNGRADABLE = "diagnosis.ungradable", _("A photograph cannot be read")
+    DIAGNOSIS_RESTATED = "diagnosis.restated", _("Other photographs of a visit changed what it says of an eye")
     REVIEW_SIGNED = "review.signed", _("A clinician signed")
     PING = "webhook.ping", _("Somebody tries the webhook")
 

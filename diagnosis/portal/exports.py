@@ -42,6 +42,8 @@ COLUMNS = (
     *(f"statement_{label}" for label in CONDITIONS),
     "operating_point",
     "contested",
+    "visit_class",
+    "visit_version",
     "paths_agree",
     "models",
     "report_status",
@@ -71,7 +73,7 @@ def csv_of(diagnoses: DiagnosisQuerySet, *, user: User) -> Iterator[str]:
         user: Who exports; what they have to grade before they may see it stays empty.
     """
     yield BYTE_ORDER_MARK + _written([COLUMNS])
-    rows = diagnoses.with_subject().prefetch_related(_signatures()).order_by("-created_at", "-id")
+    rows = diagnoses.with_subject().with_visit().prefetch_related(_signatures()).order_by("-created_at", "-id")
     page = list(rows[:PAGE])
     while page:
         hidden = blinding.veil(page, user=user)
@@ -113,6 +115,7 @@ def _row(diagnosis: Diagnosis, *, is_hidden: bool) -> list[object]:
         *(_statements(diagnosis).get(label, "") for label in CONDITIONS),
         diagnosis.operating_point,
         "" if is_hidden or not diagnosis.outcome else "yes" if diagnosis.is_contested else "no",
+        *([diagnosis.visit.prediction or "Indeterminate", diagnosis.visit.version] if diagnosis.visit else ["", ""]),
         {True: "yes", False: "no"}.get(diagnosis.agreement, ""),
         "; ".join(f"{bundle['name']} {bundle['version']}" for bundle in diagnosis.model_bundles),
         diagnosis.report_status,

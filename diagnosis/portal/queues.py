@@ -79,7 +79,8 @@ def filtered(diagnoses: DiagnosisQuerySet, *, name: str, user: User) -> Diagnosi
         return _for_another(diagnoses.awaiting(Reading.ARBITRATION), user)
     if name == "contested":
         # Not what a reader has yet to grade blindly: standing here would tell what the models said.
-        return blinding.unveiled(diagnoses.filter(is_contested=True), user=user)
+        contested = blinding.unveiled(diagnoses.filter(is_contested=True), user=user)
+        return blinding.without_hidden_visits(contested, user=user)
     conditions = {
         "ungradable": Q(outcome=Outcome.UNGRADABLE),
         "active": Q(status__in=sorted(lifecycle.ACTIVE)),

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from diagnosis import retake, statements
 from diagnosis.lifecycle import ReportStatus, Status
-from diagnosis.models import Diagnosis, DiseaseClass, Outcome, Review, Verdict
+from diagnosis.models import Diagnosis, DiseaseClass, Outcome, Review, Verdict, VisitStatement
 from diagnosis.readings import Reading
 from diagnosis.templatetags.portal import percent
 
@@ -137,6 +138,30 @@ def _several(suspected: list[str]) -> Statement:
     )
 
 
+def of_visit(visit: VisitStatement) -> Statement:
+    """Return what all photographs of a visit together say of one eye."""
+    suspected = statements.suspected(visit.conditions)
+    if suspected:
+        name = ", ".join(str(FINDINGS_IN_LISTS[each]) for each in suspected)
+        tone = Tone.SUSPECT
+    elif visit.prediction:
+        name, tone = str(FINDINGS_IN_LISTS[DiseaseClass.NORMAL]), Tone.CLEAR
+    else:
+        name, tone = _("Indeterminate"), Tone.UNSURE
+    return Statement(tone=tone, short=name, headline=name, explanation=_why_of_visit(visit))
+
+
+def _why_of_visit(visit: VisitStatement) -> str:
+    counts = {"own": visit.own_photographs, "other": visit.other_photographs}
+    if not visit.other_photographs:
+        return _("Judged by the mean of %(own)d photographs of this eye that were taken on one day.") % counts
+    own = ngettext("its own photograph", "the mean of its own %(own)d photographs", visit.own_photographs) % counts
+    return _(
+        "As the two eyes of a person are alike, this eye is judged by %(own)s and, with a weight of %(weight)s, by what "
+        "was seen in the other eye on the same day."
+    ) % {"own": own, "weight": number_format(visit.other_weight, decimal_pos=1)}
+
+
 def contested_in_words(diagnosis: Diagnosis) -> str:
     """Return what speaks against a plain statement, as sentences; empty where nothing does."""
     if not diagnosis.is_contested:
@@ -145,6 +170,11 @@ def contested_in_words(diagnosis: Diagnosis) -> str:
     others = {name: value for name, value in probabilities.items() if name != diagnosis.prediction}
     runner_up = max(others, key=others.__getitem__)
     said = []
+    visit = diagnosis.visit
+    if visit is not None and statements.speaks_against(prediction=diagnosis.prediction, visit=visit.prediction):
+        said.append(
+            _("All photographs of the visit together say of this eye: %(words)s.") % {"words": of_visit(visit).short}
+        )
     if diagnosis.agreement is False:
         said.append(_("The vessel map points to another class than the photograph."))
     if others[runner_up] >= statements.RUNNER_UP:
@@ -198,7 +228,7 @@ _CONDITION_WORDS: dict[str, tuple[Tone, Text]] = {
 }
 
 
-def conditions(diagnosis: Diagnosis) -> list[ConditionWords]:
+def conditions(result: Diagnosis | VisitStatement) -> list[ConditionWords]:
     """Return the statements on the three conditions; empty for results of models that made none."""
     return [
         ConditionWords(
@@ -209,7 +239,7 @@ def conditions(diagnosis: Diagnosis) -> list[ConditionWords]:
             limits=_("not suspected below %(low)s, suspected from %(high)s")
             % {"low": percent(row["rule_out"]), "high": percent(row["rule_in"])},
         )
-        for row in diagnosis.conditions or []
+        for row in result.conditions or []
     ]
 
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from diagnosis import inference, statements
 from diagnosis.errors import ModelUnavailableError
-from diagnosis.models import Diagnosis, DiseaseClass, OperatingPoint, Outcome
+from diagnosis.models import Diagnosis, DiseaseClass, OperatingPoint, Outcome, VisitStatement
 
 Text = str | Promise
 IMAGE_BUNDLE, VESSEL_BUNDLE = "fundus_disease_classification", "vessel_map_classification"
@@ -127,6 +127,24 @@ def sentences(diagnosis: Diagnosis) -> list[str]:
     if diagnosis.prediction == DiseaseClass.NORMAL:
         return _of_no_sign(row)
     return [_of_suspicion(row, name) for name in statements.suspected(diagnosis.conditions)]
+
+
+def of_visit(visit: VisitStatement) -> list[str]:
+    """Return what a reader should know of the worth of a statement on both eyes; empty where it was not measured.
+
+    Measured is the joining of one photograph of each eye.
+    """
+    bundle = _bundle(IMAGE_BUNDLE, "statement_figures")
+    spoke = (visit.model_bundle["name"], visit.model_bundle["version"])
+    if bundle is None or (bundle["name"], bundle["version"]) != spoke:
+        return []
+    point = bundle["statement_figures"]["points"].get(visit.operating_point)
+    if point is None or (visit.own_photographs, visit.other_photographs) != (1, 1) or not visit.prediction:
+        return []
+    row = point["both_eyes"]
+    if visit.prediction == DiseaseClass.NORMAL:
+        return _of_no_sign(row)
+    return [_of_suspicion(row, name) for name in statements.suspected(visit.conditions)]
 
 
 def of_agreement(diagnosis: Diagnosis) -> str:

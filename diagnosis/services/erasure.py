@@ -32,6 +32,7 @@ from diagnosis.models import (
     Review,
     ReviewDraft,
     User,
+    VisitStatement,
     WebhookDelivery,
     WebhookEvent,
 )
@@ -134,10 +135,16 @@ def _rows_of(subject: _Subject) -> dict[str, models.QuerySet[Any]]:
         # Its own QuerySet refuses to delete: a grade is never changed while its reader's patient is here.
         "blind_grades": models.QuerySet(BlindGrade).filter(**of_diagnoses),
         "reviews": Review.objects.filter(pk__in=subject.reviews),
+        # Those of other photographs of the visit too, which the erased ones went into.
+        "visit_statements": VisitStatement.objects.filter(pk__in=_told_by(subject.diagnoses)),
         "diagnoses": Diagnosis.objects.filter(pk__in=subject.diagnoses),
         "photographs": FundusImage.objects.filter(pk__in=subject.images),
         "admin_log": LogEntry.objects.filter(object_id__in=[str(pk) for pk in subject.ids]),
     }
+
+
+def _told_by(diagnoses: list[uuid.UUID]) -> models.QuerySet[Any]:
+    return VisitStatement.sources.through.objects.filter(diagnosis_id__in=diagnoses).values("visitstatement_id")
 
 
 def _files_of(subject: _Subject) -> list[str]:

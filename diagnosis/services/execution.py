@@ -18,9 +18,9 @@ from diagnosis import audit, inference, instance, statements, storage
 from diagnosis.errors import StorageFullError, StorageUnavailableError
 from diagnosis.inference import Findings
 from diagnosis.lifecycle import Status
-from diagnosis.models import Clinic, Diagnosis, FundusImage
+from diagnosis.models import Clinic, Diagnosis, FundusImage, Patient
 from diagnosis.models.diagnoses import DiagnosisQuerySet
-from diagnosis.services import progress
+from diagnosis.services import progress, visits
 from diagnosis.webhooks import outbox
 
 logger = logging.getLogger(__name__)
@@ -218,6 +218,8 @@ def _write_pictures(directory: str, findings: Findings) -> dict[str, dict[str, s
 
 def _store_result(diagnosis: Diagnosis, findings: Findings, artifacts: dict[str, dict[str, str]]) -> bool:
     with transaction.atomic():
+        # Two results of one visit are stored one after the other: the later one must see the earlier.
+        Patient.objects.select_for_update(no_key=True).filter(pk=diagnosis.patient_id).first()
         # The photograph must still be the one that was claimed: no result under another picture.
         same_image = FundusImage.objects.filter(pk=diagnosis.image_id, sha256=diagnosis.image.sha256).exists()
         won = same_image and _held(diagnosis).move_to(
@@ -243,6 +245,7 @@ def _store_result(diagnosis: Diagnosis, findings: Findings, artifacts: dict[str,
             artifacts=artifacts,
         )
         if won:
+            stated = visits.restate(diagnosis)
             outbox.diagnosis_succeeded(diagnosis, outcome=findings.outcome)
             audit.record(
                 "diagnosis.succeeded",
@@ -252,6 +255,7 @@ def _store_result(diagnosis: Diagnosis, findings: Findings, artifacts: dict[str,
                 outcome=findings.outcome,
                 models=findings.models,
             )
+            visits.tell(stated, cause=diagnosis)
     return bool(won)
 
 

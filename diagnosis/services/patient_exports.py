@@ -24,6 +24,7 @@ from diagnosis.models import (
     Review,
     ReviewDraft,
     User,
+    VisitStatement,
     WebhookEvent,
 )
 from diagnosis.services.backups import rows
@@ -87,6 +88,7 @@ def _write(patient: Patient, archive: zipfile.ZipFile) -> Export:
     records: dict[str, models.QuerySet[Any]] = {
         "photographs": images,
         "diagnoses": diagnoses,
+        "visit_statements": VisitStatement.objects.filter(**of_diagnoses).order_by("made_at"),
         "reviews": Review.objects.filter(**of_diagnoses).order_by("signed_at"),
         "blind_grades": BlindGrade.objects.filter(**of_diagnoses),
         "drafts": ReviewDraft.objects.filter(**of_diagnoses),

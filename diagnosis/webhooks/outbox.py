@@ -19,6 +19,11 @@ def diagnosis_failed(diagnosis: Diagnosis) -> None:
     _note(EventType.DIAGNOSIS_FAILED, diagnosis)
 
 
+def diagnosis_restated(diagnosis: Diagnosis) -> None:
+    """Note that further photographs of a visit gave a new statement on the eye of an earlier diagnosis."""
+    _note(EventType.DIAGNOSIS_RESTATED, diagnosis)
+
+
 def review_signed(review: Review) -> None:
     """Note a signature, the first or a later one."""
     _note(EventType.REVIEW_SIGNED, review.diagnosis, review=str(review.pk))

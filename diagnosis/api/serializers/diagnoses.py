@@ -14,7 +14,7 @@ from diagnosis.api import examples
 from diagnosis.api.serializers import links
 from diagnosis.api.strictness import RequestSerializer
 from diagnosis.lifecycle import ReportStatus, Status
-from diagnosis.models import Diagnosis, DiseaseClass, Laterality, Mode, OperatingPoint, Outcome
+from diagnosis.models import Diagnosis, DiseaseClass, Laterality, Mode, OperatingPoint, Outcome, VisitStatement
 
 NOTICE = _("Decision support, not a medical device. A clinician decides.")
 
@@ -84,6 +84,25 @@ class ConditionSerializer(serializers.Serializer):
     )
     rule_out = serializers.FloatField(min_value=0, max_value=1, help_text="Below it: `not_suspected`.")
     rule_in = serializers.FloatField(min_value=0, max_value=1, help_text="From it on: `suspected`.")
+
+
+class VisitSerializer(serializers.Serializer):
+    """What all photographs of the visit together say of this eye; stands beside the result, and is made anew."""
+
+    version = serializers.IntegerField(help_text="Counts up when a further photograph of the visit has a result.")
+    made_at = serializers.DateTimeField()
+    prediction = serializers.ChoiceField(
+        choices=DiseaseClass.choices,
+        allow_null=True,
+        help_text="As `prediction` of the diagnosis; null: indeterminate.",
+    )
+    conditions = ConditionSerializer(many=True)
+    operating_point = serializers.ChoiceField(choices=OperatingPoint.choices)
+    own_photographs = serializers.IntegerField(help_text="Photographs of this eye that went in.")
+    other_photographs = serializers.IntegerField(help_text="Photographs of the other eye that went in.")
+    other_weight = serializers.FloatField(
+        help_text="How much the log-probabilities of the other eye counted beside the eye's own; 0 without it."
+    )
 
 
 class ProgressSerializer(serializers.Serializer):
@@ -207,8 +226,11 @@ class DiagnosisSerializer(serializers.Serializer):
         choices=OperatingPoint.choices, allow_null=True, help_text="Which thresholds the clinic worked with."
     )
     contested = serializers.BooleanField(
-        help_text="The vessel map points to another class than the photograph, or a class that is not the named one has "
-        "a probability of 0.30 or more."
+        help_text="The vessel map points to another class than the photograph, a class that is not the named one has a "
+        "probability of 0.30 or more, or the result is `Normal` and all photographs of the visit together say otherwise."
+    )
+    visit = VisitSerializer(
+        allow_null=True, help_text="Null as long as there is no other photograph of the patient of the same day."
     )
     paths = PathsSerializer()
     agreement = serializers.BooleanField(
@@ -281,6 +303,7 @@ def _result(diagnosis: Diagnosis) -> dict[str, Any]:
         "conditions": diagnosis.conditions,
         "operating_point": diagnosis.operating_point or None,
         "contested": diagnosis.is_contested,
+        "visit": _visit(diagnosis.visit),
         "paths": {"image": diagnosis.image_path, "vessel": diagnosis.vessel_path},
         "agreement": diagnosis.agreement,
         "vessel_features": diagnosis.vessel_features,
@@ -288,6 +311,13 @@ def _result(diagnosis: Diagnosis) -> dict[str, Any]:
         "models": diagnosis.model_bundles,
         "timings_ms": diagnosis.timings_ms,
     }
+
+
+def _visit(visit: VisitStatement | None) -> dict[str, Any] | None:
+    if visit is None:
+        return None
+    fields = [name for name in VisitSerializer().fields if name != "prediction"]
+    return {"prediction": visit.prediction or None, **{name: getattr(visit, name) for name in fields}}
 
 
 def _quality(quality: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -44,7 +44,7 @@ class DiagnosisListView(ApiView):
     )
     def get(self, request: Request) -> Response:
         """Diagnoses of your clinic, newest first."""
-        return self.page(Diagnosis.objects.visible_to(request.user).with_subject())
+        return self.page(Diagnosis.objects.visible_to(request.user).with_subject().with_visit())
 
 
 class DiagnosisDetailView(DiagnosisSubjectView):

@@ -398,5 +398,9 @@ def _described(event_type: EventType, meaning: str) -> OpenApiWebhook:
 SUCCEEDED = _described(EventType.DIAGNOSIS_SUCCEEDED, "A diagnosis has a result")
 FAILED = _described(EventType.DIAGNOSIS_FAILED, "A diagnosis failed")
 UNGRADABLE = _described(EventType.DIAGNOSIS_UNGRADABLE, "A diagnosis ended with a photograph that cannot be read")
+RESTATED = _described(
+    EventType.DIAGNOSIS_RESTATED,
+    "Another photograph of the visit changed what the visit says of the eye of a diagnosis",
+)
 SIGNED = _described(EventType.REVIEW_SIGNED, "A clinician signed a review, the first or a later one")
 PING = _described(EventType.PING, "Somebody tries the webhook")

@@ -198,6 +198,7 @@ def _remarks(diagnosis: Diagnosis, latest: Review | None) -> list[Text]:
         f"{row.name}: {row.words} ({percent(row.probability)}; {row.limits})." for row in wording.conditions(diagnosis)
     )
     remarks.extend(worth.sentences(diagnosis))
+    remarks.extend(_of_visit(diagnosis))
     if diagnosis.agreement is not None:
         remarks.append(
             _("The vessel map points to the same class as the photograph.")
@@ -216,6 +217,19 @@ def _remarks(diagnosis: Diagnosis, latest: Review | None) -> list[Text]:
             _("The probabilities of a column add up to 100 %; an eye can have two of these conditions, or another.")
         )
     return remarks
+
+
+def _of_visit(diagnosis: Diagnosis) -> list[Text]:
+    if diagnosis.visit is None:
+        return []
+    statement = wording.of_visit(diagnosis.visit)
+    kind = (
+        _("Both eyes of the visit together: %(words)s.")
+        if diagnosis.visit.other_photographs
+        else _("All photographs of this eye together: %(words)s.")
+    )
+    rows = [f"{row.name}: {row.words} ({percent(row.probability)})." for row in wording.conditions(diagnosis.visit)]
+    return [" ".join([kind % {"words": statement.headline}, str(statement.explanation), *rows])]
 
 
 def _signed(review: Review, signed: Sequence[Review]) -> str:

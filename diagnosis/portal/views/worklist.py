@@ -143,7 +143,9 @@ class WorklistView(PortalView):
         chosen = chosen if chosen in queues.FILTERS else "all"
         token = request.GET.get("search", "")
         text = searches.recall(request.session, token)
-        diagnoses = Diagnosis.objects.visible_to(request.user).with_subject().prefetch_related(reviews_in_force())
+        diagnoses = (
+            Diagnosis.objects.visible_to(request.user).with_subject().with_visit().prefetch_related(reviews_in_force())
+        )
         diagnoses = queues.filtered(diagnoses, name=chosen, user=request.user)
         if text:
             diagnoses = diagnoses.filter(patient__in=found_patients(request.user, text))
