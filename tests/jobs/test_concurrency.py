@@ -104,3 +104,22 @@ def test_the_same_picture_posted_for_many_patients_at_once_is_stored_for_one():
 
     assert answers == {"stored": 1, errors.ImageOfAnotherPatientError: THREADS - 1}
     assert FundusImage.objects.count() == Diagnosis.objects.count() == 1
+
+
+def test_two_eyes_that_are_done_at_the_same_moment_both_get_the_statement_on_both(monkeypatch):
+    said = inference.JoinedStatement(
+        conditions=factories.conditions("finding"), prediction="Glaucoma", operating_point="balanced", other_weight=0.6
+    )
+    monkeypatch.setattr(inference, "join", lambda *_args, **_options: said)
+    patients = factories.PatientFactory.create_batch(6)
+    claimed = [
+        execution.claim(factories.DiagnosisFactory(image__patient=patient, image__laterality=eye).pk)
+        for patient in patients
+        for eye in "RL"
+    ]
+
+    won = at_once(lambda diagnosis: execution.complete(diagnosis, factories.fake_findings()), claimed)
+
+    assert won == [True] * len(claimed)
+    for diagnosis in Diagnosis.objects.all():
+        assert (diagnosis.visit.own_photographs, diagnosis.visit.other_photographs) == (1, 1)

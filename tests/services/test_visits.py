@@ -128,8 +128,19 @@ def test_a_day_ends_at_midnight_where_the_portal_is(patient, settings):
     ids=lambda each: next(iter(each)),
 )
 def test_what_says_nothing_of_this_eye_never_goes_in(patient, other):
-    right = result(photograph(patient, "R"), HEALTHY)
+    first = result(photograph(patient, "R"), HEALTHY)
     result(photograph(patient, "L"), SICK, **other)
+    last = result(photograph(patient, "R", at=AT + timedelta(minutes=1)), HEALTHY)
+
+    assert {visit_of(each).other_photographs for each in (first, last)} == {0}
+
+
+def test_the_day_of_capture_counts_and_not_the_day_of_arrival(patient):
+    late = factories.FundusImageFactory(
+        patient=patient, laterality="L", captured_at=AT - timedelta(days=5), created_at=AT
+    )
+    result(late, SICK)
+    right = result(photograph(patient, "R"), HEALTHY)
 
     assert visit_of(right) is None
 
