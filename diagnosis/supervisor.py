@@ -38,12 +38,14 @@ class Service:
         name: For messages.
         command: Arguments, the program first.
         env: Variables added to the parent's environment.
+        stop_seconds: How long it may take to stop before it is ended by force.
         is_stuck: Says whether the child runs but does no work that waits for it; may block, must not raise.
     """
 
     name: str
     command: list[str]
     env: dict[str, str] = field(default_factory=dict)
+    stop_seconds: float = STOP_SECONDS
     is_stuck: Callable[[], bool] | None = None
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
@@ -140,16 +142,16 @@ class Supervisor:
         service.pause = min(service.pause * 2, LONGEST_PAUSE)
 
     def stop(self) -> None:
-        """End every service: first politely, after 20 s by force."""
+        """End every service: first politely, after its time to stop by force."""
         for service in self.services:
             if service.process is not None and service.process.poll() is None:
                 service.process.terminate()
-        deadline = time.monotonic() + STOP_SECONDS
+        told_at = time.monotonic()
         for service in self.services:
             if service.process is None:
                 continue
             try:
-                service.process.wait(timeout=max(0.1, deadline - time.monotonic()))
+                service.process.wait(timeout=max(0.1, told_at + service.stop_seconds - time.monotonic()))
             except subprocess.TimeoutExpired:
                 logger.warning("%s did not stop in time and is ended", service.name)
             service.signal_group(signal.SIGKILL)

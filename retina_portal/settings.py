@@ -325,7 +325,8 @@ SPECTACULAR_SETTINGS = {
         "SubscribableEventEnum": "diagnosis.models.webhooks.SUBSCRIBABLE",
     },
     "WEBHOOKS": [
-        f"diagnosis.api.views.webhooks.{name}" for name in ("SUCCEEDED", "FAILED", "UNGRADABLE", "SIGNED", "PING")
+        f"diagnosis.api.views.webhooks.{name}"
+        for name in ("SUCCEEDED", "FAILED", "UNGRADABLE", "RESTATED", "SIGNED", "PING")
     ],
 }
 

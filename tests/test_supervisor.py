@@ -184,3 +184,25 @@ def test_a_frozen_child_is_started_again(tmp_path):
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+SLOW_TO_STOP = """
+import signal, sys, time
+def stop(*_):
+    time.sleep(1)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("stop_seconds", "status"), [(0.2, -signal.SIGKILL), (30, 0)])
+def test_a_child_is_ended_by_force_only_after_its_own_time_to_stop(stop_seconds, status):
+    service = Service(name="slow", command=[sys.executable, "-S", "-c", SLOW_TO_STOP], stop_seconds=stop_seconds)
+    service.process = subprocess.Popen(service.command, stdout=subprocess.PIPE, start_new_session=True)
+    assert service.process.stdout.readline() == b"ready\n"
+
+    supervisor.Supervisor([service]).stop()
+
+    assert service.process.returncode == status

@@ -11,6 +11,7 @@ import yaml
 from django.core.management import get_commands, load_command_class
 
 from diagnosis.api import parsers
+from diagnosis.management.commands import portal
 from retina_portal import webserver
 from tests.deployment.production import COMPOSE, OWN_SERVICES, production_environment
 from tests.support import REPOSITORY as ROOT
@@ -73,7 +74,8 @@ def test_the_queue_survives_a_restart_and_evicts_nothing():
 def test_a_worker_may_finish_its_job_before_it_is_stopped(settings):
     grace = int(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
 
-    assert grace > settings.CELERY_TASK_TIME_LIMIT
+    assert grace > portal.WHOLE_JOB_SECONDS > settings.CELERY_TASK_TIME_LIMIT
+    assert int(SERVICES["web"]["stop_grace_period"].removesuffix("s")) > portal.STOP_SECONDS
 
 
 def test_the_image_runs_as_a_user_without_rights():

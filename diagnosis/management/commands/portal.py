@@ -27,7 +27,7 @@ from diagnosis import health, inference, instance
 from diagnosis.errors import ModelUnavailableError
 from diagnosis.instance import InstanceMismatchError
 from diagnosis.models import Clinic, User
-from diagnosis.supervisor import Service, Supervisor
+from diagnosis.supervisor import STOP_SECONDS, Service, Supervisor
 from retina_portal.celery import app
 
 READY_SECONDS = 180
@@ -38,6 +38,8 @@ PORT_SECONDS = 20
 # How long the demo's reviews wait for its results, in a thread of their own.
 DEMO_REVIEW_SECONDS = 900
 # Any fixed number serves; it only has to be the same for every starting portal.
+# A worker by itself stops when the job at hand has ended, at the latest at the hard limit of a job.
+WHOLE_JOB_SECONDS = settings.CELERY_TASK_TIME_LIMIT + 5.0
 MIGRATION_LOCK = 7_382_001
 # In a container every process is root; Celery's warning is about pickle, which is not accepted here.
 SILENCED = "ignore:You're running the worker with superuser privileges"
@@ -92,8 +94,11 @@ class Command(BaseCommand):
         services = _web(host, port) if runs_web else []
         if runs_worker:
             # Workers alone may stand where no receiver can be reached: there a sweeper of its own delivers.
+            # They also have the time to finish the job at hand, which nobody at a terminal waits for.
             services += _workers(
-                options["concurrency"], sweep=["--loop"] if runs_web else ["--loop", "--without-webhooks"]
+                options["concurrency"],
+                sweep=["--loop"] if runs_web else ["--loop", "--without-webhooks"],
+                stop_seconds=STOP_SECONDS if runs_web else WHOLE_JOB_SECONDS,
             )
         supervisor = Supervisor(services)
 
@@ -217,7 +222,7 @@ def _web(host: str, port: int) -> list[Service]:
     return [Service(name="web", command=command, env=env)]
 
 
-def _workers(concurrency: int, *, sweep: list[str]) -> list[Service]:
+def _workers(concurrency: int, *, sweep: list[str], stop_seconds: float) -> list[Service]:
     threads = max(1, (os.cpu_count() or 1) // concurrency)
     env = {
         "WORKER_THREADS": str(threads),
@@ -247,6 +252,7 @@ def _workers(concurrency: int, *, sweep: list[str]) -> list[Service]:
                 name=f"worker {number}",
                 command=[*base, "--hostname", name],
                 env=env,
+                stop_seconds=stop_seconds,
                 is_stuck=partial(health.is_worker_stuck, name),
             )
         )

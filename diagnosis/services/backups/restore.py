@@ -77,8 +77,8 @@ def restore(source: Path, key: bytes, *, pauses_webhooks: bool = True) -> Restor
     _refuse_unless_empty()
     header, _manifest = verify(source, key)
     state = _migrate_to(header)
-    if storage.marked_id() is None:
-        storage.write_marker(uuid.uuid4())
+    # A new one always: an empty folder can bear the mark of the database that used it last.
+    storage.write_marker(uuid.uuid4())
     sink = _Restorer(state, header)
     try:
         with transaction.atomic(durable=True):

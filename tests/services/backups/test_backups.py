@@ -1,6 +1,7 @@
 """Backup and restore in one process: what comes back, and what is refused."""
 
 import stat
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -375,6 +376,17 @@ def test_another_secret_key_is_said(filled, folder, key_file, empty_set_up, sett
     call_command("restore", source=made.path, key_file=key_file)
 
     assert "DJANGO_SECRET_KEY is not the one of the backup" in capsys.readouterr().err
+
+
+def test_the_mark_of_another_database_on_an_empty_folder_is_not_taken_over(filled, folder, key_file, empty_set_up):
+    made = make(folder, key_file)
+    empty_set_up()
+    another = uuid.uuid4()
+    storage.write_marker(another)
+
+    bring(made, key_file)
+
+    assert storage.marked_id() not in (None, another)
 
 
 def test_restored_media_agrees_with_the_rows(filled, folder, key_file, empty_set_up):
