@@ -1,6 +1,8 @@
 """What the statements amount to, and the migration that marked earlier results."""
 
 import importlib
+import re
+import tomllib
 
 import pytest
 from django.apps import apps
@@ -9,6 +11,7 @@ from diagnosis import blinding, statements
 from diagnosis.models import Diagnosis, Outcome, Role
 from diagnosis.portal import queues
 from tests.factories import ClinicFactory, PatientFactory, UserFactory, finished_diagnosis
+from tests.support import REPOSITORY
 
 FOUR = {"DiabeticRetinopathy": 0.29, "Glaucoma": 0.02, "Myopia": 0.01, "Normal": 0.68}
 
@@ -88,3 +91,29 @@ def test_the_contested_filter_tells_a_blind_reader_nothing() -> None:
     rows = list(visible.with_subject())
     assert blinding.veil(rows, user=UserFactory(role=Role.CLINICIAN, clinic=clinic)) == {contested.pk}
     assert (rows[0].conditions, rows[0].operating_point, rows[0].is_contested) == (None, "", False)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("templates/portal/help/index.html", "another class has {percent} % or more"),
+        ("docs/api.md", "a class that is not named has a probability of {share:.2f} or more"),
+        (
+            "diagnosis/api/serializers/diagnoses.py",
+            "a class that is not the named one has a probability of {share:.2f} or more",
+        ),
+    ],
+)
+def test_each_text_names_the_limit_from_which_a_runner_up_counts(path, words) -> None:
+    # Strings go on over the ends of lines, in Python with quotes between.
+    text = re.sub(r'"?\s+"?', " ", (REPOSITORY / path).read_text(encoding="utf-8"))
+
+    assert words.format(percent=round(100 * statements.RUNNER_UP), share=statements.RUNNER_UP) in text
+
+
+def test_the_texts_say_that_the_vessel_map_takes_no_part_as_long_as_it_takes_none() -> None:
+    manifest = tomllib.loads((REPOSITORY / "ml/bundles/vessel_map_classification/bundle.toml").read_text())
+    texts = [(REPOSITORY / path).read_text() for path in ("templates/portal/about.html", "docs/api.md")]
+
+    assert (manifest["fusion"]["vessel_weight"], manifest["fusion"]["image_weight"]) == (0.0, 1.0)
+    assert all("takes no part in" in text for text in texts)

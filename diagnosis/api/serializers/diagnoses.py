@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.fields import empty
 
-from diagnosis import moments, retake
+from diagnosis import moments, retake, statements
 from diagnosis.api import examples
 from diagnosis.api.serializers import links
 from diagnosis.api.strictness import RequestSerializer
@@ -227,7 +227,8 @@ class DiagnosisSerializer(serializers.Serializer):
     )
     contested = serializers.BooleanField(
         help_text="The vessel map points to another class than the photograph, a class that is not the named one has a "
-        "probability of 0.30 or more, or the result is `Normal` and all photographs of the visit together say otherwise."
+        f"probability of {statements.RUNNER_UP:.2f} or more, or the result is `Normal` and all photographs of the visit "
+        "together say otherwise."
     )
     visit = VisitSerializer(
         allow_null=True, help_text="Null as long as there is no other photograph of the patient of the same day."
