@@ -37,7 +37,7 @@ _patient_until: ContextVar[float] = ContextVar("patient_until", default=0.0)
 ALIGNMENT_VERSION = 1
 HOTTEST_AREA_VERSION = 1
 
-STATEMENTS_FILE = "statements.json"
+STATEMENTS_FILE, CURVES_FILE = "statements.json", "curves.json"
 BUNDLE_NAMES = ("fundus_vessel_segmentation", "fundus_disease_classification", "vessel_map_classification")
 
 
@@ -264,7 +264,7 @@ def _bundles_at(directory: Path, _state: tuple[tuple[str, int, int], ...]) -> li
         except BundleError as error:
             logger.error("Bundle %s cannot be used: %s", name, error)  # noqa: TRY400 - the cause is in the message
             raise ModelUnavailableError from error
-        card, figures = bundle.directory / "MODEL_CARD.md", bundle.directory / STATEMENTS_FILE
+        card = bundle.directory / "MODEL_CARD.md"
         found.append(
             {
                 "name": bundle.name,
@@ -274,11 +274,16 @@ def _bundles_at(directory: Path, _state: tuple[tuple[str, int, int], ...]) -> li
                 "by_agreement": bundle.manifest.get("fusion", {}).get("metrics", {}).get("by_agreement"),
                 "statements": bundle.manifest.get("statements"),
                 "output": bundle.manifest.get("output", {}),
-                "statement_figures": json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else None,
+                "statement_figures": _figures(bundle.directory / STATEMENTS_FILE),
+                "curves": _figures(bundle.directory / CURVES_FILE),
                 "card": card.read_text(encoding="utf-8") if card.exists() else "",
             }
         )
     return found
+
+
+def _figures(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 _loading = threading.Lock()

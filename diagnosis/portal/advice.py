@@ -1,12 +1,12 @@
 """What to do next, keyed to one result and no other; each with the public guideline it follows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from diagnosis import statements
-from diagnosis.models import Diagnosis, DiseaseClass, Outcome, Review, Verdict
+from diagnosis.models import Diagnosis, DiseaseClass, OperatingPoint, Outcome, Review, Verdict
 
 Text = str | Promise
 
@@ -111,6 +111,23 @@ _BY_CLASS: dict[str, Advice] = {
         sources=(WHO_SCREENING,),
     ),
 }
+# What the operating point of the clinic adds; ``worth`` has the numbers behind it.
+_NO_SIGN_AT: dict[str, Text] = {
+    OperatingPoint.BALANCED: _(
+        "This clinic works at the balanced point, where more eyes with a condition are called “no sign” than at the "
+        "screening point. Have a clinician read the photograph of a patient at risk."
+    ),
+    OperatingPoint.SCREENING: _(
+        "This clinic works at the screening point, where fewer eyes with a condition are called “no sign” than at the "
+        "balanced point, and still some. Have a clinician read the photograph of a patient at risk."
+    ),
+}
+_SUSPECTED_AT: dict[str, Text] = {
+    OperatingPoint.SCREENING: _(
+        "This clinic works at the screening point, where more eyes without a condition are suspected than at the "
+        "balanced point: a suspicion is a reason to examine, not yet to treat."
+    ),
+}
 _INDETERMINATE = Advice(
     steps=(
         _("Have a clinician read the photograph; until then, treat this eye as not screened."),
@@ -148,6 +165,13 @@ def for_result(diagnosis: Diagnosis, review: Review | None = None) -> Advice | N
 def _for_finding(diagnosis: Diagnosis, *, is_read: bool) -> Advice:
     if diagnosis.prediction == DiseaseClass.NORMAL and diagnosis.is_contested and not is_read:
         return _CONTESTED
+    is_clear = diagnosis.prediction == DiseaseClass.NORMAL
+    further = (_NO_SIGN_AT if is_clear else _SUSPECTED_AT).get(diagnosis.operating_point)
+    found = _for_classes(diagnosis)
+    return found if further is None or is_read else replace(found, steps=(*found.steps, further))
+
+
+def _for_classes(diagnosis: Diagnosis) -> Advice:
     parts = [_BY_CLASS[name] for name in statements.suspected(diagnosis.conditions) or [diagnosis.prediction]]
     if len(parts) == 1:
         return parts[0]

@@ -89,14 +89,14 @@ def columns(key: str, *, title: Text, labels: Sequence[str], series: Sequence[Se
                 )
             base += value
     places = [(at + 0.5) / max(1, len(labels)) for at in range(len(labels))]
-    body = SafeString("".join([_patterns(key, series), _axes(top, number), _dates(labels, places), *parts]))
-    return Chart(svg=_svg(key, title, body), legend=[(_swatch(key, each.style), each.name) for each in series])
+    body = SafeString("".join([_patterns(key, series), _axes(top, number), labels_below(labels, places), *parts]))
+    return Chart(svg=picture(key, title, body), legend=[(_swatch(key, each.style), each.name) for each in series])
 
 
 def _column(key: str, style: int, left: float, wide: float, base: float, height: float) -> SafeString:
     return format_html(
         '<rect class="chart-column series-{}" fill="url(#{}-pattern-{})" x="{}" y="{}" width="{}" height="{}"></rect>',
-        style, key, style, _px(left), _px(_y(base + height)), _px(wide), _px(height * INNER_HEIGHT),
+        style, key, style, px(left), px(place_upward(base + height)), px(wide), px(height * INNER_HEIGHT),
     )  # fmt: skip
 
 
@@ -125,8 +125,8 @@ def lines(
     top = top or nice_ceiling(highest)
     places = places or [(at + 0.5) / max(1, len(labels)) for at in range(len(labels))]
     drawn = [_line(each, places, top) for each in series]
-    body = SafeString("".join([_axes(top, number), _dates(labels, places), *drawn]))
-    return Chart(svg=_svg(key, title, body), legend=[(_line_swatch(each.style), each.name) for each in series])
+    body = SafeString("".join([_axes(top, number), labels_below(labels, places), *drawn]))
+    return Chart(svg=picture(key, title, body), legend=[(line_swatch(each.style), each.name) for each in series])
 
 
 def _line(series: Series, places: Sequence[float], top: float) -> SafeString:
@@ -135,11 +135,11 @@ def _line(series: Series, places: Sequence[float], top: float) -> SafeString:
         if value is None:
             runs.append([])
         else:
-            runs[-1].append((_x(place), _y(value / top)))
+            runs[-1].append((place_across(place), place_upward(value / top)))
     strokes = format_html_join(
         "",
         '<polyline class="chart-line series-{}" points="{}"></polyline>',
-        ((series.style, " ".join(f"{_px(x)},{_px(y)}" for x, y in run)) for run in runs if len(run) > 1),
+        ((series.style, " ".join(f"{px(x)},{px(y)}" for x, y in run)) for run in runs if len(run) > 1),
     )
     markers = SafeString("".join(marker(series.style, x, y) for run in runs for x, y in run))
     return strokes + markers
@@ -155,30 +155,35 @@ def marker(style: int, x: float, y: float, size: float = 4.5) -> SafeString:
     if style not in shapes:
         name = "chart-ring" if style == 4 else "chart-marker"
         return format_html(
-            '<circle class="{} series-{}" cx="{}" cy="{}" r="{}"></circle>', name, style, _px(x), _px(y), _px(size)
+            '<circle class="{} series-{}" cx="{}" cy="{}" r="{}"></circle>', name, style, px(x), px(y), px(size)
         )
-    corners = " ".join(f"{_px(x + dx * size * 0.9)},{_px(y + dy * size * 0.9)}" for dx, dy in shapes[style])
+    corners = " ".join(f"{px(x + dx * size * 0.9)},{px(y + dy * size * 0.9)}" for dx, dy in shapes[style])
     return format_html('<polygon class="chart-marker series-{}" points="{}"></polygon>', style, corners)
 
 
 def reliability(key: str, *, title: Text, marks: Iterable[Mark], number: Format) -> Chart:
     """Draw measured shares with intervals against predicted probabilities, and the line where both are equal."""
     diagonal = format_html(
-        '<line class="chart-even" x1="{}" y1="{}" x2="{}" y2="{}"></line>', LEFT, _y(0), LEFT + INNER_WIDTH, _y(1)
+        '<line class="chart-even" x1="{}" y1="{}" x2="{}" y2="{}"></line>',
+        LEFT,
+        place_upward(0),
+        LEFT + INNER_WIDTH,
+        place_upward(1),
     )
     labels = [number(step / 5) for step in range(6)]
-    drawn = [_interval(mark) for mark in marks]
-    ticks = _dates(labels, [step / 5 for step in range(6)])
-    return Chart(svg=_svg(key, title, SafeString("".join([_axes(1, number), ticks, diagonal, *drawn]))), legend=[])
+    drawn = [interval(mark) for mark in marks]
+    ticks = labels_below(labels, [step / 5 for step in range(6)])
+    return Chart(svg=picture(key, title, SafeString("".join([_axes(1, number), ticks, diagonal, *drawn]))), legend=[])
 
 
-def _interval(mark: Mark) -> SafeString:
-    x = _x(mark.x)
+def interval(mark: Mark) -> SafeString:
+    """Draw a measured value with its interval."""
+    x = place_across(mark.x)
     bar = format_html(
         '<path class="chart-interval" d="M{0} {1}V{2}M{3} {1}H{4}M{3} {2}H{4}"></path>',
-        _px(x), _px(_y(mark.low)), _px(_y(mark.high)), _px(x - 4), _px(x + 4),
+        px(x), px(place_upward(mark.low)), px(place_upward(mark.high)), px(x - 4), px(x + 4),
     )  # fmt: skip
-    return bar + marker(0, x, _y(mark.y), 4 + min(5.0, math.sqrt(mark.size) / 2))
+    return bar + marker(0, x, place_upward(mark.y), 4 + min(5.0, math.sqrt(mark.size) / 2))
 
 
 def ranges(
@@ -202,19 +207,19 @@ def ranges(
         "",
         '<line class="chart-grid" x1="{0}" x2="{0}" y1="{1}" y2="{2}"></line>'
         '<text class="chart-text" text-anchor="middle" x="{0}" y="{3}">{4}</text>',
-        ((_px(at(n / 5)), TOP, height - BOTTOM, height - 10, number(n / 5)) for n in range(-1, 6)),
+        ((px(at(n / 5)), TOP, height - BOTTOM, height - 10, number(n / 5)) for n in range(-1, 6)),
     )
     drawn = []
     for index, (name, value, low, high) in enumerate(rows):
         y = TOP + line * (index + 0.5)
         short = name if len(name) <= 28 else f"{name[:27]}…"
-        drawn.append(format_html('<text class="chart-text" x="0" y="{}">{}</text>', _px(y + 4), short))
+        drawn.append(format_html('<text class="chart-text" x="0" y="{}">{}</text>', px(y + 4), short))
         if value is not None and low is not None and high is not None:
-            ends = [_px(each) for each in (at(low), at(high), y, y - 4, y + 4)]
+            ends = [px(each) for each in (at(low), at(high), y, y - 4, y + 4)]
             bar = '<path class="chart-interval" d="M{0} {2}H{1}M{0} {3}V{4}M{1} {3}V{4}"></path>'
             drawn.append(format_html(bar, *ends))
             drawn.append(marker(0, at(value), y, 5.5))
-    return Chart(svg=_svg(key, title, grid + SafeString("".join(drawn)), height=height), legend=[])
+    return Chart(svg=picture(key, title, grid + SafeString("".join(drawn)), height=height), legend=[])
 
 
 def squares(
@@ -227,31 +232,32 @@ def squares(
     parts = [
         format_html(
             '<text class="chart-text small" text-anchor="middle" x="{}" y="{}">{}</text>',
-            _px(left + wide * (at + 0.5)), top - 10, name,
+            px(left + wide * (at + 0.5)), top - 10, name,
         )
         for at, name in enumerate(head)
     ]  # fmt: skip
     for row, name in enumerate(rows):
         y = top + tall * row
-        parts.append(format_html('<text class="chart-text small" x="0" y="{}">{}</text>', _px(y + tall / 2 + 4), name))
+        parts.append(format_html('<text class="chart-text small" x="0" y="{}">{}</text>', px(y + tall / 2 + 4), name))
         for at, value in enumerate(shares[row]):
             level = 0 if value is None else math.ceil(value * 4 - 1e-9)
             parts.append(
                 format_html(
                     '<rect class="chart-square level-{}" x="{}" y="{}" width="{}" height="{}"></rect>'
                     '<text class="chart-text on-{}" text-anchor="middle" x="{}" y="{}">{}</text>',
-                    level, _px(left + wide * at + 1), y + 1, _px(wide - 2), tall - 2,
-                    level, _px(left + wide * (at + 0.5)), _px(y + tall / 2 + 4), "" if value is None else number(value),
+                    level, px(left + wide * at + 1), y + 1, px(wide - 2), tall - 2,
+                    level, px(left + wide * (at + 0.5)), px(y + tall / 2 + 4), "" if value is None else number(value),
                 )
             )  # fmt: skip
-    return Chart(svg=_svg(key, title, SafeString("".join(parts)), height=top + tall * len(rows) + 6), legend=[])
+    return Chart(svg=picture(key, title, SafeString("".join(parts)), height=top + tall * len(rows) + 6), legend=[])
 
 
-def _svg(key: str, title: Text, body: SafeString, *, height: float = HEIGHT) -> SafeString:
+def picture(key: str, title: Text, body: SafeString, *, height: float = HEIGHT) -> SafeString:
+    """Frame a drawing as an image with an accessible name."""
     return format_html(
         '<svg class="chart" id="{0}" viewBox="0 0 {1} {2}" role="img" aria-labelledby="{0}-title" focusable="false">'
         '<title id="{0}-title">{3}</title>{4}</svg>',
-        key, WIDTH, _px(height), title, body,
+        key, WIDTH, px(height), title, body,
     )  # fmt: skip
 
 
@@ -262,19 +268,26 @@ def _axes(top: float, number: Format) -> SafeString:
         '<line class="chart-grid" x1="{0}" x2="{1}" y1="{2}" y2="{2}"></line>'
         '<text class="chart-text" text-anchor="end" x="{3}" y="{4}">{5}</text>',
         (
-            (LEFT, WIDTH - RIGHT, _px(_y(n / steps)), LEFT - 8, _px(_y(n / steps) + 4), number(top * n / steps))
+            (
+                LEFT,
+                WIDTH - RIGHT,
+                px(place_upward(n / steps)),
+                LEFT - 8,
+                px(place_upward(n / steps) + 4),
+                number(top * n / steps),
+            )
             for n in range(steps + 1)
         ),
     )
 
 
-def _dates(labels: Sequence[str], places: Sequence[float]) -> SafeString:
+def labels_below(labels: Sequence[str], places: Sequence[float]) -> SafeString:
     """Write as many labels as fit; the last free place decides, so that uneven places work too."""
     shown: list[tuple[str, str, float]] = []
     free_from = -1.0
     for label, place in zip(labels, places, strict=True):
         if place >= free_from:
-            shown.append((_px(_x(place)), _px(HEIGHT - 10), label))
+            shown.append((px(place_across(place)), px(HEIGHT - 10), label))
             free_from = place + 1 / MOST_LABELS
     return format_html_join("", '<text class="chart-text" text-anchor="middle" x="{}" y="{}">{}</text>', shown)
 
@@ -299,21 +312,25 @@ def _swatch(key: str, style: int) -> SafeString:
     )  # fmt: skip
 
 
-def _line_swatch(style: int) -> SafeString:
+def line_swatch(style: int, *, is_marked: bool = True) -> SafeString:
+    """Draw a line as the legend shows it, with or without its marker."""
     return format_html(
         '<svg class="swatch wide" viewBox="0 0 30 14" aria-hidden="true" focusable="false">'
         '<polyline class="chart-line series-{}" points="0,7 30,7"></polyline>{}</svg>',
-        style, marker(style, 15, 7),
+        style, marker(style, 15, 7) if is_marked else NOTHING,
     )  # fmt: skip
 
 
-def _x(place: float) -> float:
+def place_across(place: float) -> float:
+    """Return the horizontal position of a place from 0 to 1."""
     return LEFT + place * INNER_WIDTH
 
 
-def _y(part: float) -> float:
+def place_upward(part: float) -> float:
+    """Return the vertical position of a place from 0, at the bottom, to 1."""
     return TOP + (1 - part) * INNER_HEIGHT
 
 
-def _px(value: float) -> str:
+def px(value: float) -> str:
+    """Write a position."""
     return f"{value:.1f}".removesuffix(".0")

@@ -121,9 +121,13 @@ def sentences(diagnosis: Diagnosis) -> list[str]:
     if bundle is None:
         return []
     point = bundle["statement_figures"]["points"].get(diagnosis.operating_point)
-    if point is None or diagnosis.outcome != Outcome.FINDING:
+    if point is None or diagnosis.outcome == Outcome.UNGRADABLE:
         return []
     row = point["one_eye"]
+    if diagnosis.outcome == Outcome.INDETERMINATE:
+        # A photograph unlike the training ones is not among those that were measured.
+        is_measured = "unlike_training" not in (diagnosis.quality or {}).get("remarks", [])
+        return _of_no_statement(row) if is_measured else []
     if diagnosis.prediction == DiseaseClass.NORMAL:
         return _of_no_sign(row)
     return [_of_suspicion(row, name) for name in statements.suspected(diagnosis.conditions)]
@@ -197,6 +201,19 @@ def _of_no_sign(row: Mapping[str, Any]) -> list[str]:
         % {"sick": round(100 * row["prevalence"]), "right": int(100 * row["npv"])}
     )
     return said
+
+
+def _of_no_statement(row: Mapping[str, Any]) -> list[str]:
+    return [
+        _(
+            "Of 100 eyes with moderate or worse diabetic retinopathy, glaucoma or pathological myopia about %(sick)d are left "
+            "indeterminate, of 100 with no sign %(healthy)d: this says neither that something is there nor that nothing is."
+        )
+        % {
+            "sick": round(100 * (1 - row["missed"] - row["found"])),
+            "healthy": round(100 * (1 - row["specificity"] - row["false_alarm"])),
+        }
+    ]
 
 
 def _of_suspicion(row: Mapping[str, Any], condition: str) -> str:

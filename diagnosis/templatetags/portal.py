@@ -54,6 +54,12 @@ def percent(probability: float | None) -> str:
 
 
 @register.filter
+def fraction(value: float | None) -> str:
+    """Write a measure between 0 and 1 with three places."""
+    return "" if value is None else number_format(round(value, 3), decimal_pos=3)
+
+
+@register.filter
 def age(patient: Patient) -> int | None:
     """Return the age in whole years, or None when the birth date is not known."""
     if patient.birth_date is None:

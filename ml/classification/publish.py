@@ -15,11 +15,12 @@ from ml.classification.fusion import FusionRule, fit_fusion, fuse_many
 from ml.classification.statement_fit import PREVALENCE, TARGETS, as_table, fit_rule
 from ml.classification.statements import NO_SIGN, NOBODY, StatementRule
 from ml.errors import BundleError
-from ml.evaluation import predictions
+from ml.evaluation import bundle_curves, predictions, training_record
+from ml.evaluation.bundle_curves import HELD_OUT_FILE
 from ml.evaluation.classification import Scored, report
+from ml.evaluation.curves import CURVES_FILE
 from ml.evaluation.statement_figures import figures
 
-HELD_OUT_FILE = "held_out_predictions.csv"
 STATEMENTS_FILE = "statements.json"
 OUT_OF_FOLD = "out-of-fold predictions"
 # What depends on the thresholds of the statements.
@@ -89,6 +90,8 @@ def publish_run(run: Path, directory: Path, *, version: str, image_run: Path | N
     }
     if config["data"]["folds_in_turn"] and statements:
         files[STATEMENTS_FILE] = _statement_figures(table, config["data"]["headline_source"])
+        own_curves = bundle_curves.of_table(table, manifest, training=training_record.of_rounds(run))
+        files[CURVES_FILE] = bundle_curves.as_bytes(own_curves)
     return write_bundle(directory, manifest, files)
 
 
@@ -129,6 +132,8 @@ def refit_statements(directory: Path, *, version: str, manifest: Path | None = N
         }
         files[HELD_OUT_FILE] = table.read_bytes()
         files[STATEMENTS_FILE] = _statement_figures(table, source)
+        known = bundle_curves.read(bundle).get("training")
+        files[CURVES_FILE] = bundle_curves.as_bytes(bundle_curves.of_table(table, content, training=known))
     return write_bundle(directory, content, files)
 
 

@@ -12,6 +12,7 @@ COMMANDS: dict[str, str] = {
     "fit-ood": "ml.commands.fit_ood",
     "fit-statements": "ml.commands.fit_statements",
     "evaluate-statements": "ml.commands.evaluate_statements",
+    "publish-curves": "ml.commands.publish_curves",
     "evaluate-gate": "ml.commands.evaluate_gate",
     "shortcut-audit": "ml.commands.shortcut_audit",
     "equalise": "ml.commands.equalise",

@@ -4,12 +4,17 @@ import json
 from pathlib import Path
 
 from ml.bundle import Bundle, write_bundle
+from ml.evaluation import training_record
+from ml.evaluation.bundle_curves import as_bytes
+from ml.evaluation.curves import CURVES_FILE
 from ml.segmentation.config import SegmenterConfig
 
 # Files of a run folder that go into the bundle as they are.
 CONFIG_FILE = "config.toml"
 METRICS_FILE = "metrics.json"
 WEIGHTS_FILE = "weights.safetensors"
+# What the training wrote down, step by step.
+STEPS_FILE = "curves.csv"
 
 
 def publish(run: Path, config: SegmenterConfig, *, directory: Path, card: str | None = None) -> Bundle:
@@ -54,6 +59,8 @@ def publish(run: Path, config: SegmenterConfig, *, directory: Path, card: str | 
         "output": {"kind": "vessel_probability", "threshold": metrics["threshold"]},
     }
     files: dict[str, bytes | Path] = {name: run / name for name in (WEIGHTS_FILE, CONFIG_FILE, METRICS_FILE)}
+    if training := training_record.of_steps(run / STEPS_FILE):
+        files[CURVES_FILE] = as_bytes({"training": training})
     if card is not None:
         files["MODEL_CARD.md"] = card.encode()
     return write_bundle(directory, manifest, files)

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 from diagnosis import inference
 from diagnosis.access import Capability
 from diagnosis.errors import ModelUnavailableError
-from diagnosis.portal import worth
+from diagnosis.portal import model_figures, worth
 from diagnosis.portal.views.base import PortalRequest, PortalView
 
 HIGHEST_PREVALENCE = 90
@@ -31,6 +31,11 @@ def bundles_in_use() -> list[dict[str, Any]]:
     return [{**bundle, "title": TITLES.get(bundle["name"], bundle["name"])} for bundle in found]
 
 
+def image_metrics(bundles: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the published figures of the image path; None where it cannot be used."""
+    return next((bundle.get("metrics") for bundle in bundles if bundle["name"] == worth.IMAGE_BUNDLE), None)
+
+
 class ModelListView(PortalView):
     """Names, versions, hashes."""
 
@@ -46,6 +51,10 @@ class ModelListView(PortalView):
             asked = ""
         prevalence = int(asked) / 100 if asked else None
         context |= {"worth": worth.table(prevalence=prevalence), "prevalence": prevalence or published}
+        context |= {
+            "figures": model_figures.of_bundles(context["bundles"]),
+            "image_metrics": image_metrics(context["bundles"]),
+        }
         return render(request, "portal/models.html", context, status=422 if "problem" in context else 200)
 
 

@@ -19,9 +19,9 @@ from django.views import View
 from django.views.generic import TemplateView
 
 from diagnosis import retake
-from diagnosis.portal import advice, wording, worth
+from diagnosis.portal import advice, model_figures, wording, worth
 from diagnosis.portal.forms import ContactForm
-from diagnosis.portal.views.models import bundles_in_use
+from diagnosis.portal.views.models import bundles_in_use, image_metrics
 
 HOURLY_MESSAGES = 5
 HTTP_SENT = 200
@@ -75,8 +75,14 @@ class AboutView(TemplateView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """With the models in use."""
+        bundles = bundles_in_use()
         return super().get_context_data(
-            bundles=bundles_in_use(), worth=worth.table(), prevalence=worth.published_prevalence(), **kwargs
+            bundles=bundles,
+            worth=worth.table(),
+            prevalence=worth.published_prevalence(),
+            figures=[figure for bundle in bundles for figure in model_figures.of_statements(bundle)],
+            image_metrics=image_metrics(bundles),
+            **kwargs,
         )
 
 

@@ -10,8 +10,10 @@ from ml import bundle as bundles
 from ml.classification.data import CLASSES
 from ml.classification.fusion import FusionRule
 from ml.classification.publish import HELD_OUT_FILE, STATEMENTS_FILE
-from ml.evaluation import predictions, shortcut
+from ml.classification.statements import StatementRule
+from ml.evaluation import bundle_curves, predictions, shortcut
 from ml.evaluation.classification import expected_calibration_error, macro_area
+from ml.evaluation.curves import classifier_curves
 from ml.evaluation.statement_figures import figures
 from tests.support import REPOSITORY, require, require_data
 
@@ -90,6 +92,64 @@ def test_published_worth_of_the_statements_follows_from_the_stored_predictions()
         for part in ("one_eye", "both_eyes"):
             for key in ("no_sign", "suspected", "npv", "ppv", "missed", "conditions", "retinopathy_by_grade"):
                 assert again["points"][point][part][key] == published[part][key]
+
+
+def shipped_curves(name):
+    return bundle_curves.read(bundles.load_bundle(SHIPPED / name))
+
+
+def test_published_curves_follow_from_the_stored_predictions():
+    image = bundles.load_bundle(SHIPPED / bundles.DISEASE_CLASSIFICATION)
+    published = shipped_curves(image.name)
+    _, scored, _ = predictions.read(image.directory / HELD_OUT_FILE)
+    subjects = predictions.read_subjects(image.directory / HELD_OUT_FILE)
+
+    again = classifier_curves(scored, subjects, StatementRule.from_manifest(image.manifest), source="ODIR-5K", draws=2)
+
+    for condition, row in again["roc"].items():
+        assert {**row, "area_ci95": None} == {**published["roc"][condition], "area_ci95": None}
+        low, high = published["roc"][condition]["area_ci95"]
+        assert low < row["area"] < high
+    for part in ("source", "n", "reliability", "coverage", "points"):
+        assert again[part] == published[part]
+
+
+def test_marked_thresholds_are_those_that_the_product_uses():
+    image = bundles.load_bundle(SHIPPED / bundles.DISEASE_CLASSIFICATION)
+    rule = StatementRule.from_manifest(image.manifest)
+
+    for condition, row in shipped_curves(image.name)["roc"].items():
+        for point, each in row["thresholds"].items():
+            used = rule.points[point][condition]
+            assert (each["rule_out"]["threshold"], each["rule_in"]["threshold"]) == (used.rule_out, used.rule_in)
+
+
+@pytest.mark.parametrize("name", [bundles.DISEASE_CLASSIFICATION, bundles.VESSEL_SEGMENTATION])
+def test_what_is_shown_of_a_training_was_written_down(name):
+    record = shipped_curves(name)["training"]
+    metrics = json.loads((SHIPPED / bundles.VESSEL_SEGMENTATION / "metrics.json").read_text())
+    written = (REPOSITORY / record["source"]).read_text(encoding="utf-8")
+
+    assert not record["is_complete"]
+    if record["network"] == "same_kind":
+        by_round = ", ".join(f"{value:.3f}" for _round, value in record["series"][0]["points"])
+        assert by_round in written.replace("**", "")
+        return
+    area, dice = (each["points"] for each in record["series"])
+    assert all(f"{value:.5f}" in written for _step, value in area[1:])
+    assert area[-1][1] == round(metrics["validation_auc"], 5)
+    assert dice[-1][1] == round(metrics["validation_dice"], 5)
+
+
+def test_vessel_curves_say_of_the_threshold_what_the_card_says():
+    curves = shipped_curves(bundles.VESSEL_SEGMENTATION)
+    segmenter = bundles.load_bundle(SHIPPED / bundles.VESSEL_SEGMENTATION)
+
+    assert (curves["photographs"], curves["n"]) == ("DRIVE test", 20)
+    assert curves["chosen"]["threshold"] == round(segmenter.manifest["output"]["threshold"], 4)
+    card = " ".join(segmenter.card.replace("**", "").split())
+    assert f"this network (trained on five sets) | {curves['auc']:.4f} | {curves['chosen']['dice']:.4f}" in card
+    assert f"second human observer (measured here) | | {curves['second_observer']['dice']:.4f}" in card
 
 
 def test_no_sign_is_right_in_95_of_100_at_a_prevalence_of_15_percent():
