@@ -4,6 +4,7 @@ import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
+from django.apps import apps
 from django.conf import settings
 from django.db import models
 from django.db.models import CheckConstraint, Count, F, Index, OuterRef, Prefetch, Q, Subquery
@@ -71,7 +72,7 @@ class DiagnosisQuerySet(ClinicScopedQuerySet["Diagnosis"]):
 
     def with_visit(self) -> Self:
         """With what their visits say of their eyes, see ``Diagnosis.visit``."""
-        current = self.model._meta.get_field("visit_statements").related_model.objects.filter(is_current=True)
+        current = apps.get_model("diagnosis", "VisitStatement")._default_manager.filter(is_current=True)
         return self.prefetch_related(Prefetch("visit_statements", queryset=current, to_attr="current_statements"))
 
     def active(self) -> Self:

@@ -42,7 +42,7 @@ def restate(diagnosis: Diagnosis) -> list[VisitStatement]:
     if model is None:
         return []
     usable = [each for each in results if _image_bundle(each) == model and _is_usable(each)]
-    made = []
+    made: list[VisitStatement] = []
     for eye in Laterality.values:
         own = [each for each in usable if each.image.laterality == eye]
         other = [each for each in usable if each.image.laterality != eye]
@@ -130,7 +130,8 @@ def _next_version(
     other: list[Diagnosis],
     model: dict[str, str],
 ) -> VisitStatement | None:
-    sources = {each.pk for each in (*own, *other)}
+    results = [*own, *other]
+    sources = {each.pk for each in results}
     current = diagnosis.visit_statements.filter(is_current=True).first()
     if current is not None and _says_the_same(current, joined, sources):
         return None
@@ -148,7 +149,7 @@ def _next_version(
         operating_point=joined.operating_point,
         model_bundle=model,
     )
-    statement.sources.set(sources)
+    statement.sources.set(results)
     _mark(diagnosis, visit=statement)
     return statement
 
