@@ -82,6 +82,8 @@ class Findings:
         agreement: Whether both paths name the same class; None with one path.
         vessel_features: Research measures of the vessel mask by name; None in mode ``classify`` or when ungradable.
         quality: ``gradable``, ``score``, ``reasons``, ``remarks``.
+        orientation: ``disc_side``, ``field``, ``eye``, ``certainty``, ``is_certain``, and the ``model`` that saw it; None
+            when ungradable or without such a model.
         models: ``name``, ``version``, ``sha256`` of each bundle that spoke.
         timings_ms: Milliseconds by step.
         pictures: Artefact name to (file name, content type, bytes).
@@ -100,6 +102,7 @@ class Findings:
     models: list[dict[str, str]]
     timings_ms: dict[str, float]
     pictures: dict[str, tuple[str, str, bytes]]
+    orientation: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -402,6 +405,7 @@ def analyse(jpeg: bytes, *, mode: str, on_step: Callable[[str], None], operating
         models=[{"name": m.name, "version": m.version, "sha256": m.sha256} for m in analysis.models],
         timings_ms={step: round(ms, 1) for step, ms in analysis.timings_ms.items()},
         pictures=_pictures(image.pixels, analysis, mode=mode),
+        orientation=_orientation(analysis.orientation, pipeline().disc_model),
     )
 
 
@@ -410,6 +414,19 @@ def _conditions(stated: Any) -> list[dict[str, Any]]:
         {**asdict(each), "statement": each.statement.value, "probability": round(each.probability, 7)}
         for each in stated
     ]
+
+
+def _orientation(orientation: Any, model: Any) -> dict[str, Any] | None:
+    if orientation is None:
+        return None
+    return {
+        "disc_side": orientation.disc_side,
+        "field": orientation.field.value if orientation.field else None,
+        "eye": orientation.eye,
+        "certainty": round(orientation.certainty, 4),
+        "is_certain": orientation.is_certain,
+        "model": {"name": model.name, "version": model.version, "sha256": model.sha256},
+    }
 
 
 def _path(prediction: Any) -> dict[str, Any] | None:

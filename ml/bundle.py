@@ -15,6 +15,8 @@ from ml.errors import BundleError
 VESSEL_SEGMENTATION = "fundus_vessel_segmentation"
 DISEASE_CLASSIFICATION = "fundus_disease_classification"
 VESSEL_MAP_CLASSIFICATION = "vessel_map_classification"
+LATERALITY = "fundus_laterality"
+# Those that speak of diseases; a directory without ``fundus_laterality`` asks about no eye.
 BUNDLE_NAMES = (VESSEL_SEGMENTATION, DISEASE_CLASSIFICATION, VESSEL_MAP_CLASSIFICATION)
 
 MANIFEST_FILE = "bundle.toml"

@@ -87,11 +87,13 @@ class DicomAttributes:
 
     Attributes:
         laterality: ``R`` or ``L``; None when absent or anything else.
+        lateralities: Every eye that any part of the header names, ``L`` before ``R``; both where it contradicts itself.
         patient_id: Attribute 0010,0020, at most 64 characters; None when absent.
     """
 
     laterality: str | None
     patient_id: str | None
+    lateralities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +178,32 @@ class ConditionStatement:
     rule_in: float
 
 
+class PhotographedField(StrEnum):
+    """What lies in the middle of the photograph."""
+
+    MACULA = "macula"
+    DISC = "disc"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orientation:
+    """Where the optic disc lies in a photograph, and which eye that makes if the photograph is upright.
+
+    Attributes:
+        disc_side: ``left`` or ``right`` of the middle of the picture; None when no disc is seen.
+        field: Whether the macula or the disc lies in the middle; None when no disc is seen.
+        eye: ``R`` or ``L``; None when no disc is seen, or it lies in the middle.
+        certainty: Probability of the side that is more probable, 0.5 to 1.
+        is_certain: Whether a declaration of the other eye should be asked about.
+    """
+
+    disc_side: str | None
+    field: PhotographedField | None
+    eye: str | None
+    certainty: float
+    is_certain: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VesselFeatures:
     """Measures of one vessel mask, for research; None where there are too few vessels to take one.
@@ -214,13 +242,15 @@ class Analysis:
         vessel_path: Classifier on the vessel map; None when ungradable or not asked for.
         agreement: Both paths name the same class; None when there is one path only.
         quality: The gate's verdict.
+        orientation: Where the optic disc lies; None when not gradable.
         vessel_probability: (H, W) float32 in [0, 1] at the photograph's size, 0 outside the
             field of view; None in mode ``classify`` or when no field of view was found.
         vessel_mask: (H, W) bool, ``vessel_probability`` at the bundle's threshold.
         vessel_features: Measures of ``vessel_mask``; None in mode ``classify`` or when not gradable.
         heatmap: Grad-CAM of the named class, else of the most probable one, on the photograph, (H, W) float32 in [0, 1].
         models: The bundles that the mode asks; stamped on ungradable results too.
-        timings_ms: Milliseconds by step: decode (with the checks), segment, measure, classify, explain, total.
+        timings_ms: Milliseconds by step: decode (with the checks), segment, measure, classify, explain,
+            orient, total.
     """
 
     outcome: Outcome
@@ -232,6 +262,7 @@ class Analysis:
     vessel_path: Prediction | None
     agreement: bool | None
     quality: Quality
+    orientation: Orientation | None
     vessel_probability: NDArray[np.float32] | None
     vessel_mask: NDArray[np.bool_] | None
     vessel_features: VesselFeatures | None

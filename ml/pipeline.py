@@ -16,6 +16,7 @@ from ml.contracts import (
     FundusImage,
     Mode,
     ModelIdentity,
+    Orientation,
     Outcome,
     Prediction,
     Quality,
@@ -26,6 +27,7 @@ from ml.contracts import (
 from ml.imaging import quality
 
 if TYPE_CHECKING:
+    from ml.anatomy.laterality import DiscFinder
     from ml.classification.fusion import Fused
     from ml.classification.predict import Classification, DiseaseClassifier
     from ml.segmentation.predict import VesselSegmenter
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 OnStep = Callable[[Step], None]
 # Pixels across the disc on which the networks run for the first time: small, so that it costs little memory.
 WARM_UP_SIDE = 512
-_TIMED = ("segment", "measure", "classify", "explain")
+_TIMED = ("segment", "measure", "classify", "explain", "orient")
 
 
 @dataclass(slots=True)
@@ -74,6 +76,7 @@ class Pipeline:
         segmenter: "VesselSegmenter",
         image_classifier: "DiseaseClassifier",
         vessel_classifier: "DiseaseClassifier",
+        disc_finder: "DiscFinder | None" = None,
     ) -> None:
         """Put the parts together.
 
@@ -81,6 +84,7 @@ class Pipeline:
             segmenter: Photograph to vessel probability.
             image_classifier: Photograph to class probabilities.
             vessel_classifier: Vessel map to class probabilities.
+            disc_finder: Photograph to the eye that it shows; without one no eye is ever asked about.
 
         Raises:
             BundleError: The bundles hold no usable fusion rule or thresholds, or do not belong together.
@@ -91,6 +95,7 @@ class Pipeline:
         self._segmenter = segmenter
         self._image_classifier = image_classifier
         self._vessel_classifier = vessel_classifier
+        self._disc_finder = disc_finder
         image, vessel = image_classifier.bundle.manifest, vessel_classifier.bundle.manifest
         self._rules = {
             Mode.SEGMENT_CLASSIFY: FusionRule.from_manifests(image, vessel),
@@ -100,7 +105,7 @@ class Pipeline:
 
     @classmethod
     def load(cls, model_dir: Path | None = None) -> "Pipeline":
-        """Load the three bundles, each after its hashes matched. Imports PyTorch and TensorFlow.
+        """Load the bundles, each after its hashes matched. Imports PyTorch and TensorFlow.
 
         Args:
             model_dir: Directory of the bundles; ``RETINA_MODEL_DIR`` or the shipped ones when None.
@@ -114,16 +119,20 @@ class Pipeline:
         from ml.runtime import import_tensorflow
 
         import_tensorflow()
+        from ml.anatomy.laterality import DiscFinder
         from ml.classification.predict import DiseaseClassifier
         from ml.segmentation.predict import VesselSegmenter
 
         root = model_dir or bundles.default_model_dir()
         # All hashes are checked before the first framework opens a file.
         vessels, disease, vessel_map = (bundles.load_bundle(root / name) for name in bundles.BUNDLE_NAMES)
+        has_rule = (root / bundles.LATERALITY).is_dir()
+        eye = bundles.load_bundle(root / bundles.LATERALITY) if has_rule else None
         return cls(
             segmenter=VesselSegmenter(vessels),
             image_classifier=DiseaseClassifier(disease),
             vessel_classifier=DiseaseClassifier(vessel_map),
+            disc_finder=None if eye is None else DiscFinder(eye),
         )
 
     def models(self, mode: Mode) -> tuple[ModelIdentity, ...]:
@@ -202,6 +211,7 @@ class Pipeline:
         watch.begin(Step.EXPLAINING)
         heat = heatmap(image_path, named or fused.prediction.label, fov, shape=fov.mask.shape)
         watch.end("explain")
+        orientation = self._orientation(pixels, fov, watch)
         if self._image_classifier.is_unlike_training(image_path):
             verdict = replace(verdict, remarks=(*verdict.remarks, "unlike_training"))
             # What the thresholds were chosen on says nothing of such a photograph.
@@ -216,6 +226,7 @@ class Pipeline:
             vessel_path=None if vessel_path is None else _prediction(vessel_path),
             agreement=fused.agreement,
             quality=verdict,
+            orientation=orientation,
             vessel_probability=None if vessels is None else vessels.probability,
             vessel_mask=None if vessels is None else vessels.mask,
             vessel_features=features,
@@ -236,6 +247,19 @@ class Pipeline:
             vessel_path = self._vessel_classifier.classify(vessel_map_pixels(vessels.probability), fov)
         return image_path, vessel_path, fuse(image_path, vessel_path, self._rules[mode])
 
+    def _orientation(self, pixels: NDArray[np.uint8], fov: FieldOfView, watch: _Stopwatch) -> Orientation | None:
+        if self._disc_finder is None:
+            return None
+        watch.restart()
+        orientation = self._disc_finder.orientation(pixels, fov)
+        watch.end("orient")
+        return orientation
+
+    @property
+    def disc_model(self) -> ModelIdentity | None:
+        """The bundle that finds the optic disc, if there is one."""
+        return None if self._disc_finder is None else self._disc_finder.identity
+
     def _ungradable(self, mode: Mode, verdict: Quality, vessels: _Vessels | None, watch: _Stopwatch) -> Analysis:
         return Analysis(
             outcome=Outcome.UNGRADABLE,
@@ -247,6 +271,7 @@ class Pipeline:
             vessel_path=None,
             agreement=None,
             quality=verdict,
+            orientation=None,
             vessel_probability=None if vessels is None else vessels.probability,
             vessel_mask=None if vessels is None else vessels.mask,
             vessel_features=None,

@@ -318,6 +318,7 @@ SPECTACULAR_SETTINGS = {
         "diagnosis.api.strictness.close_requests",
     ],
     "ENUM_NAME_OVERRIDES": {
+        "LateralityEnum": "diagnosis.models.Laterality",
         "DiseaseClassEnum": "diagnosis.models.DiseaseClass",
         "StatusEnum": "diagnosis.lifecycle.Status",
         "DeliveryStatusEnum": "diagnosis.models.DeliveryStatus",

@@ -42,6 +42,16 @@ CONDITIONS = [
     {"condition": "Glaucoma", "statement": "suspected", "probability": 0.8526316, "rule_out": 0.13, "rule_in": 0.75},
     {"condition": "Myopia", "statement": "not_suspected", "probability": 0.125, "rule_out": 0.2, "rule_in": 0.4},
 ]
+# The disc lies where that of a right eye does.
+ORIENTATION = {
+    "disc_side": "right",
+    "field": "macula",
+    "eye": "R",
+    "certainty": 0.9971,
+    "is_certain": True,
+    "model": {"name": "fundus_laterality", "version": "1.0.0", "sha256": "d" * 64},
+}
+ORIENTATION_OF_LEFT = {**ORIENTATION, "disc_side": "left", "eye": "L"}
 BUNDLES = [
     {"name": "fundus_vessel_segmentation", "version": "1.0.0", "sha256": "a" * 64},
     {"name": "fundus_disease_classification", "version": "1.0.0", "sha256": "b" * 64},
@@ -206,6 +216,8 @@ def finished_diagnosis(**fields: Any) -> Diagnosis:
         "agreement": findings.agreement,
         "vessel_features": findings.vessel_features,
         "quality": findings.quality,
+        "orientation": findings.orientation,
+        "eye_asked": False,
         "model_bundles": findings.models,
         "timings_ms": findings.timings_ms,
         "artifacts": artifacts,
@@ -251,6 +263,7 @@ def fake_findings(*, mode: str = Mode.SEGMENT_CLASSIFY, outcome: str = Outcome.F
         models=BUNDLES if both else BUNDLES[1:2],
         timings_ms={"decode": 1.0, "segment": 2.0, "measure": 0.5, "classify": 3.0, "explain": 4.0, "total": 10.5},
         pictures={name: (f"{name}.png", "image/png", png(level=marker)) for name in names},
+        orientation=dict(ORIENTATION) if gradable else None,
     )
 
 

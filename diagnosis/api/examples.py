@@ -114,6 +114,7 @@ _QUEUED: dict[str, Any] = {
     "agreement": None,
     "vessel_features": None,
     "quality": None,
+    "orientation": None,
     "artifacts": None,
     "models": [],
     "timings_ms": {},
@@ -157,6 +158,14 @@ _SUCCEEDED: dict[str, Any] = {
         "research_use_only": True,
     },
     "quality": {"gradable": True, "score": 0.92, "reasons": [], "remarks": [], "tip": None},
+    "orientation": {
+        "disc_side": "right",
+        "field": "macula",
+        "eye": "R",
+        "certainty": 0.9971,
+        "asked": False,
+        "answered_at": None,
+    },
     "artifacts": {
         name: f"{_DIAGNOSIS_URL}artifacts/{name}/"
         for name in ("photograph", "vessel_map", "vessel_overlay", "grad_cam", "grad_cam_overlay")
@@ -168,7 +177,8 @@ _SUCCEEDED: dict[str, Any] = {
         "measure": 143.8,
         "classify": 873.1,
         "explain": 640.2,
-        "total": 3654.4,
+        "orient": 61.3,
+        "total": 3715.7,
     },
 }
 _UNGRADABLE = {
@@ -182,6 +192,7 @@ _UNGRADABLE = {
     "paths": {"image": None, "vessel": None},
     "agreement": None,
     "vessel_features": None,
+    "orientation": None,
     "quality": {
         "gradable": False,
         "score": 0.11,

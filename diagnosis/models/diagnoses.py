@@ -79,6 +79,10 @@ class DiagnosisQuerySet(ClinicScopedQuerySet["Diagnosis"]):
         """Not in a final state."""
         return self.filter(status__in=lifecycle.ACTIVE)
 
+    def with_eye_in_doubt(self) -> Self:
+        """The optic disc speaks against the declared eye, and nobody has said yet which eye it is."""
+        return self.filter(eye_asked=True, image__eye_answered_at__isnull=True)
+
     def unsigned(self) -> Self:
         """With a result that no clinician has settled yet."""
         return self.filter(UNSIGNED)
@@ -209,6 +213,10 @@ class Diagnosis(models.Model):
     is_contested = models.BooleanField(_("contested"), default=False)
     vessel_features = models.JSONField(null=True, blank=True)
     quality = models.JSONField(null=True, blank=True)
+    # Where the optic disc lies and which eye that makes, from which model; null in results of earlier releases.
+    orientation = models.JSONField(null=True, blank=True)
+    # The optic disc speaks against the eye that was declared (``eyes.is_asked``).
+    eye_asked = models.BooleanField(_("eye in doubt"), default=False, db_default=False, editable=False)
     model_bundles = models.JSONField(_("models"), default=list)
     timings_ms = models.JSONField(default=dict)
     # Name -> {"path", "sha256", "content_type"} under the media root.
@@ -269,6 +277,7 @@ class Diagnosis(models.Model):
                 name="diagnosis_ungradable",
                 condition=Q(outcome=Outcome.UNGRADABLE),
             ),
+            Index(fields=["clinic", "-created_at", "-id"], name="diagnosis_eye_asked", condition=Q(eye_asked=True)),
             Index(fields=["clinic", "-created_at", "-id"], name="diagnosis_newest"),
             Index(fields=["patient", "-created_at"], name="diagnosis_of_patient"),
             # For platform administrators, who look across clinics.
@@ -302,6 +311,11 @@ class Diagnosis(models.Model):
     def is_finished(self) -> bool:
         """Whether the state is final."""
         return self.status in lifecycle.TERMINAL
+
+    @property
+    def is_eye_in_doubt(self) -> bool:
+        """Whether somebody still has to say which eye the photograph shows."""
+        return self.eye_asked and self.image.eye_answered_at is None
 
     @property
     def is_preliminary(self) -> bool:

@@ -58,6 +58,13 @@ class FundusImage(models.Model):
     quality = models.JSONField(null=True, editable=False)
     # True only for an audited override: the same picture on purpose under two patients.
     is_duplicate_allowed = models.BooleanField(default=False, editable=False)
+    # Somebody looked because the optic disc spoke against the eye; ``laterality`` is what they said.
+    eye_answered_at = models.DateTimeField(null=True, blank=True, editable=False)
+    eye_answered_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, editable=False, related_name="+"
+    )
+    # The eye that was declared at the upload, where it was corrected afterwards.
+    filed_as = models.CharField(max_length=1, choices=Laterality.choices, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
 

@@ -19,6 +19,7 @@ FILTERS: dict[str, str | Promise] = {
     "second": _("Second reading"),
     "arbitrate": _("To arbitrate"),
     "contested": _("Contested"),
+    "eye": _("Which eye?"),
     "ungradable": _("Not gradable"),
     "mine": _("Mine"),
     "active": _("In progress"),
@@ -26,11 +27,12 @@ FILTERS: dict[str, str | Promise] = {
     "all": _("All"),
 }
 # Those that are read one after the other.
-QUEUES = ("review", "urgent", "second", "arbitrate", "contested", "ungradable")
+QUEUES = ("review", "urgent", "second", "arbitrate", "contested", "eye", "ungradable")
 # Those whose number is work that waits.
-COUNTED = ("review", "urgent", "second", "arbitrate")
-# Only clinics with second readers have these; they are shown where there is something in them.
-OCCASIONAL = {"second", "arbitrate"}
+COUNTED = ("review", "urgent", "second", "arbitrate", "eye")
+# Only clinics with second readers have the first two, and few photographs are filed as the wrong eye; they are shown where
+# there is something in them.
+OCCASIONAL = {"second", "arbitrate", "eye"}
 # Nobody needs the exact number of more, and finding it would mean to walk through all of them.
 COUNTED_TO = 100
 
@@ -81,6 +83,8 @@ def filtered(diagnoses: DiagnosisQuerySet, *, name: str, user: User) -> Diagnosi
         # Not what a reader has yet to grade blindly: standing here would tell what the models said.
         contested = blinding.unveiled(diagnoses.filter(is_contested=True), user=user)
         return blinding.without_hidden_visits(contested, user=user)
+    if name == "eye":
+        return diagnoses.with_eye_in_doubt()
     conditions = {
         "ungradable": Q(outcome=Outcome.UNGRADABLE),
         "active": Q(status__in=sorted(lifecycle.ACTIVE)),

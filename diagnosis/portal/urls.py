@@ -38,6 +38,7 @@ _portal = [
     path("diagnoses/<uuid:diagnosis_id>/status/", diagnoses.DiagnosisStatusView.as_view(), name="diagnosis_status"),
     path("diagnoses/<uuid:diagnosis_id>/cancel/", diagnoses.DiagnosisCancelView.as_view(), name="diagnosis_cancel"),
     path("diagnoses/<uuid:diagnosis_id>/rerun/", diagnoses.DiagnosisRerunView.as_view(), name="diagnosis_rerun"),
+    path("diagnoses/<uuid:diagnosis_id>/eye/", diagnoses.DiagnosisEyeView.as_view(), name="diagnosis_eye"),
     path("diagnoses/<uuid:diagnosis_id>/review/", reviews.ReviewSignView.as_view(), name="review_sign"),
     path("diagnoses/<uuid:diagnosis_id>/grade/", reviews.ReviewGradeView.as_view(), name="review_grade"),
     path("diagnoses/<uuid:diagnosis_id>/draft/", reviews.ReviewDraftView.as_view(), name="review_draft"),

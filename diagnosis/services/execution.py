@@ -14,7 +14,7 @@ from django.db.models import Case, DateTimeField, Expression, ExpressionWrapper,
 from django.db.models.functions import Coalesce, Least, Now
 from django.utils.translation import gettext_noop
 
-from diagnosis import audit, inference, instance, statements, storage
+from diagnosis import audit, eyes, inference, instance, statements, storage
 from diagnosis.errors import StorageFullError, StorageUnavailableError
 from diagnosis.inference import Findings
 from diagnosis.lifecycle import Status
@@ -220,9 +220,10 @@ def _store_result(diagnosis: Diagnosis, findings: Findings, artifacts: dict[str,
     with transaction.atomic():
         # Two results of one visit are stored one after the other: the later one must see the earlier.
         Patient.objects.select_for_update(no_key=True).filter(pk=diagnosis.patient_id).first()
-        # The photograph must still be the one that was claimed: no result under another picture.
-        same_image = FundusImage.objects.filter(pk=diagnosis.image_id, sha256=diagnosis.image.sha256).exists()
-        won = same_image and _held(diagnosis).move_to(
+        # It must still be the photograph that was claimed; its eye may have been corrected since.
+        same_image = FundusImage.objects.filter(pk=diagnosis.image_id, sha256=diagnosis.image.sha256)
+        declared = same_image.values_list("laterality", flat=True).first()
+        won = declared is not None and _held(diagnosis).move_to(
             Status.SUCCEEDED,
             progress_step="",
             progress_fraction=1.0,
@@ -240,6 +241,8 @@ def _store_result(diagnosis: Diagnosis, findings: Findings, artifacts: dict[str,
             ),
             vessel_features=findings.vessel_features,
             quality=findings.quality,
+            orientation=findings.orientation,
+            eye_asked=eyes.is_asked(findings.orientation, declared=declared),
             model_bundles=findings.models,
             timings_ms=findings.timings_ms,
             artifacts=artifacts,

@@ -252,8 +252,9 @@ def _check_dicom(photograph: AcceptedPhotograph, request: _Request) -> None:
     named = found.get("patient_id")
     if named and identity_key(named) != request.patient.mrn_key:
         raise DicomMismatchError
-    laterality = found.get("laterality")
-    if laterality and laterality != request.laterality:
+    eyes = found.get("lateralities") or [found.get("laterality") or request.laterality]
+    # Also where the header contradicts itself: which of its two eyes is right nobody knows.
+    if any(eye != request.laterality for eye in eyes):
         raise DicomMismatchError(
             _("The DICOM file names the other eye. Check the file and the eye."),
             code="dicom_laterality_mismatch",

@@ -118,7 +118,7 @@ def _plain(row: models.Model) -> dict[str, Any]:
 
 def _people(content: dict[str, Any]) -> dict[str, str]:
     """Name the users whose ids stand in the records."""
-    columns = ("reviewer_id", "reader_id", "requested_by_id", "created_by_id")
+    columns = ("reviewer_id", "reader_id", "requested_by_id", "created_by_id", "eye_answered_by_id")
     ids = {row[name] for found in content.values() for row in found for name in columns if row.get(name)}
     return {str(user.pk): str(user) for user in User.objects.filter(pk__in=ids)}
 

@@ -13,6 +13,8 @@ COMMANDS: dict[str, str] = {
     "fit-statements": "ml.commands.fit_statements",
     "evaluate-statements": "ml.commands.evaluate_statements",
     "publish-curves": "ml.commands.publish_curves",
+    "fit-laterality": "ml.commands.fit_laterality",
+    "evaluate-laterality": "ml.commands.evaluate_laterality",
     "evaluate-gate": "ml.commands.evaluate_gate",
     "shortcut-audit": "ml.commands.shortcut_audit",
     "equalise": "ml.commands.equalise",

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         type=Path,
         metavar="DIR",
-        help="a bundle, or a directory of bundles (default: the bundles in use, all three of which must be there)",
+        help="a bundle, or a directory of bundles (default: the bundles in use, all four of which must be there)",
     )
 
 
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _directories(given: Path | None) -> list[Path]:
     if given is None:
-        return [bundles.default_model_dir() / name for name in bundles.BUNDLE_NAMES]
+        return [bundles.default_model_dir() / name for name in (*bundles.BUNDLE_NAMES, bundles.LATERALITY)]
     if (given / bundles.MANIFEST_FILE).exists():
         return [given]
     found = sorted(path.parent for path in given.glob(f"*/{bundles.MANIFEST_FILE}"))
@@ -77,6 +77,10 @@ def check_network(bundle: Bundle) -> None:
         from ml.segmentation import predict as segmentation
 
         segmentation.check_network(bundle)
+    elif task == "laterality":
+        from ml.anatomy import laterality
+
+        laterality.rule_of(bundle)
     elif task == "classification":
         from ml import runtime
 

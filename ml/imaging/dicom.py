@@ -31,6 +31,10 @@ _META_BYTES = 4096
 _MAX_UNPACKED_BYTES = 3 * photograph_io.MAX_PIXELS + 5_000_000
 _CHUNK_BYTES = 1 << 20
 _MAX_TEXT = 64
+# Modifiers of the anatomic region (PS3.16 CID 244): code values of SNOMED CT and of SNOMED-RT.
+_EYES_BY_CODE = {"24028007": "R", "G-A100": "R", "7771000": "L", "G-A101": "L"}
+# Regions and modifiers that are looked through; a photograph has one of each.
+_MOST_ITEMS = 8
 
 
 def decode_dicom(data: bytes) -> tuple[Image.Image, DicomAttributes]:
@@ -112,8 +116,26 @@ def _check_kind(dataset: Any) -> None:
 
 
 def _attributes(dataset: Any) -> DicomAttributes:
-    laterality = (dicom_pixels.text(dataset, "ImageLaterality") or dicom_pixels.text(dataset, "Laterality")).upper()
+    named = [dicom_pixels.text(dataset, keyword).upper() for keyword in ("ImageLaterality", "Laterality")]
+    eyes = [eye for eye in (*named, *_eyes_of_region(dataset)) if eye in {"R", "L"}]
     return DicomAttributes(
-        laterality=laterality if laterality in {"R", "L"} else None,
+        laterality=eyes[0] if eyes else None,
+        lateralities=tuple(sorted(set(eyes))),
         patient_id=dicom_pixels.text(dataset, "PatientID")[:_MAX_TEXT] or None,
     )
+
+
+def _eyes_of_region(dataset: Any) -> list[str]:
+    """Return the eyes that the modifiers of the anatomic region name."""
+    return [
+        _EYES_BY_CODE.get(dicom_pixels.text(modifier, "CodeValue"), "")
+        for region in _items(dataset, "AnatomicRegionSequence")
+        for modifier in _items(region, "AnatomicRegionModifierSequence")
+    ]
+
+
+def _items(dataset: Any, keyword: str) -> list[Any]:
+    from pydicom.sequence import Sequence
+
+    found = dataset.get(keyword)
+    return list(found)[:_MOST_ITEMS] if isinstance(found, Sequence) else []

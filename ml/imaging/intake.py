@@ -33,7 +33,8 @@ class InspectedPhotograph:
         source_sha256: Hexadecimal SHA-256 of the bytes that were sent.
         source_format: ``JPEG``, ``PNG`` or ``DICOM``.
         quality: Verdict of the quality gate, for the retake coach.
-        dicom: ``laterality`` and ``patient_id`` of a DICOM file, each possibly None; None for the other formats.
+        dicom: ``laterality``, ``lateralities`` and ``patient_id`` of a DICOM file, as in ``ml.contracts.DicomAttributes``;
+            None for the other formats.
     """
 
     jpeg: bytes
@@ -43,7 +44,7 @@ class InspectedPhotograph:
     source_sha256: str
     source_format: str
     quality: Quality
-    dicom: dict[str, str | None] | None
+    dicom: dict[str, Any] | None
 
 
 def inspect_isolated(

@@ -380,6 +380,12 @@ class TestDicom:
     def test_without_patient_id_is_taken(self, ehr, patient, value):
         assert self.send(ehr, patient, PatientID=value).status_code == 202
 
+    def test_that_names_both_eyes_is_422(self, ehr, patient, settings):
+        answer = self.send(ehr, patient, ImageLaterality="R", Laterality="L", PatientID=None)
+
+        assert_problem(answer, 422, "dicom_laterality_mismatch")
+        assert_nothing_stored(settings, code="dicom_laterality_mismatch")
+
     def test_of_the_other_eye_is_422(self, ehr, patient, settings):
         answer = self.send(ehr, patient, ImageLaterality="L", PatientID=None)
 

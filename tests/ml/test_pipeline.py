@@ -112,7 +112,7 @@ def test_steps_are_announced_in_order(pipeline: Pipeline, photograph: FundusImag
     analysis = pipeline.analyse(photograph, Mode.SEGMENT_CLASSIFY, on_step=steps.append)
 
     assert steps == [Step.CHECKING, Step.SEGMENTING, Step.CLASSIFYING, Step.EXPLAINING]
-    assert set(analysis.timings_ms) == {"decode", "segment", "measure", "classify", "explain", "total"}
+    assert set(analysis.timings_ms) == {"decode", "segment", "measure", "classify", "explain", "orient", "total"}
     parts = sum(spent for step, spent in analysis.timings_ms.items() if step != "total")
     assert analysis.timings_ms["total"] == pytest.approx(parts)
 

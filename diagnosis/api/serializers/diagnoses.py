@@ -147,6 +147,29 @@ class VesselFeaturesSerializer(serializers.Serializer):
     research_use_only = serializers.BooleanField(help_text="Always true: no clinical use of these is established.")
 
 
+class OrientationSerializer(serializers.Serializer):
+    """Where the optic disc lies, and what that says of the declared eye."""
+
+    disc_side = serializers.ChoiceField(
+        choices=["left", "right"], allow_null=True, help_text="Side of the picture; null when no disc is seen."
+    )
+    field = serializers.ChoiceField(
+        choices=["macula", "disc"], allow_null=True, help_text="What lies in the middle; null when no disc is seen."
+    )
+    eye = serializers.ChoiceField(
+        choices=Laterality.choices,
+        allow_null=True,
+        help_text="The eye that the side makes in an upright photograph; null when no disc is seen or it lies in the middle.",
+    )
+    certainty = serializers.FloatField(min_value=0, max_value=1)
+    asked = serializers.BooleanField(
+        help_text="The disc speaks against the eye that was declared: a person has to say which eye it is."
+    )
+    answered_at = serializers.DateTimeField(
+        allow_null=True, help_text="When somebody did; `laterality` is then what they said."
+    )
+
+
 class QualitySerializer(serializers.Serializer):
     """Whether the photograph can be read."""
 
@@ -241,6 +264,9 @@ class DiagnosisSerializer(serializers.Serializer):
         allow_null=True, help_text="Null in mode `classify` and when ungradable."
     )
     quality = QualitySerializer(allow_null=True)
+    orientation = OrientationSerializer(
+        allow_null=True, help_text="Null until succeeded, when ungradable, and in results of earlier releases."
+    )
     artifacts = ArtifactsSerializer(allow_null=True)
     models = ModelIdentitySerializer(many=True)
     timings_ms = serializers.DictField(child=serializers.FloatField(), help_text="Milliseconds by step.")
@@ -309,6 +335,7 @@ def _result(diagnosis: Diagnosis) -> dict[str, Any]:
         "agreement": diagnosis.agreement,
         "vessel_features": diagnosis.vessel_features,
         "quality": _quality(diagnosis.quality),
+        "orientation": _orientation(diagnosis),
         "models": diagnosis.model_bundles,
         "timings_ms": diagnosis.timings_ms,
     }
@@ -319,6 +346,13 @@ def _visit(visit: VisitStatement | None) -> dict[str, Any] | None:
         return None
     fields = [name for name in VisitSerializer().fields if name != "prediction"]
     return {"prediction": visit.prediction or None, **{name: getattr(visit, name) for name in fields}}
+
+
+def _orientation(diagnosis: Diagnosis) -> dict[str, Any] | None:
+    if diagnosis.orientation is None:
+        return None
+    seen = {name: diagnosis.orientation[name] for name in ("disc_side", "field", "eye", "certainty")}
+    return {**seen, "asked": diagnosis.eye_asked, "answered_at": diagnosis.image.eye_answered_at}
 
 
 def _quality(quality: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from diagnosis.access import Capability
 from diagnosis.errors import StorageUnavailableError
 from diagnosis.lifecycle import ReportStatus
 from diagnosis.models import Diagnosis, FundusImage, Laterality, Patient, Review, User, Verdict
-from diagnosis.portal import wording, worth
+from diagnosis.portal import eyes, wording, worth
 from diagnosis.portal.wording import Text
 from diagnosis.templatetags.portal import percent
 
@@ -191,6 +191,9 @@ def _probabilities(diagnosis: Diagnosis) -> list[list[Text]]:
 
 def _remarks(diagnosis: Diagnosis, latest: Review | None) -> list[Text]:
     remarks: list[Text] = []
+    eye = eyes.question_of(diagnosis)
+    if eye is not None:
+        remarks.append(f"{eye.seen} {eye.question or eye.answer}")
     if latest is not None and latest.verdict != Verdict.AGREE:
         said = wording.describe(diagnosis).headline
         remarks.append(_("The model had said: %(words)s.") % {"words": said})

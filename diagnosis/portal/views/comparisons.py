@@ -13,7 +13,7 @@ from diagnosis import blinding, storage
 from diagnosis.access import Capability
 from diagnosis.inference import Alignment
 from diagnosis.models import Diagnosis, FundusImage, User
-from diagnosis.portal import wording
+from diagnosis.portal import eyes, wording
 from diagnosis.portal.overlays import heat_in_words
 from diagnosis.portal.views.base import PortalRequest, PortalView
 from diagnosis.portal.views.diagnoses import ClassRow, comparison, related
@@ -36,6 +36,7 @@ class Side:
         conditions: Statements on the three conditions.
         artifacts: Pictures that may be laid over the photograph.
         heat_words: The heat map in words.
+        eye_line: What speaks against the eye that it is filed as; empty where nothing does or it was answered.
         is_veiled: Whether the result was taken out of all of these, because the reader has to grade first.
     """
 
@@ -46,6 +47,7 @@ class Side:
     conditions: list[wording.ConditionWords]
     artifacts: dict[str, Any]
     heat_words: str
+    eye_line: wording.Text
     is_veiled: bool
 
 
@@ -95,6 +97,7 @@ def sides_of(pair: Pair, *, user: User) -> list[Side]:
             conditions=wording.conditions(diagnosis),
             artifacts=diagnosis.artifacts,
             heat_words=heat_in_words(diagnosis),
+            eye_line=eyes.open_line(diagnosis),
             is_veiled=diagnosis.pk in veiled,
         )
         for diagnosis in both

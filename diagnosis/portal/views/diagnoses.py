@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -15,14 +16,15 @@ from django_htmx.http import HttpResponseClientRefresh, HttpResponseStopPolling
 
 from diagnosis import access, audit, blinding, retake
 from diagnosis.access import Capability
-from diagnosis.errors import DiagnosisError
+from diagnosis.errors import DiagnosisError, InvalidInputError
 from diagnosis.lifecycle import Status
 from diagnosis.models import BlindGrade, Diagnosis, Mode, ReviewDraft, Verdict
-from diagnosis.portal import advice, queues, wording, worth
+from diagnosis.portal import advice, eyes, queues, wording, worth
 from diagnosis.portal.forms import GradeForm, ReviewForm
 from diagnosis.portal.overlays import heat_in_words
 from diagnosis.portal.views.base import PortalRequest, PortalView
 from diagnosis.readings import Reading, Refusal, reading_of
+from diagnosis.services import eyes as eye_answers
 from diagnosis.services import intake, reviews
 
 STEPS: dict[str, str | Promise] = {
@@ -159,6 +161,8 @@ class DiagnosisView(PortalView):
             "visit_worth": worth.of_visit(diagnosis.visit) if diagnosis.visit else [],
             "agreement_worth": worth.of_agreement(diagnosis),
             "related": beside,
+            "eye": eyes.question_of(diagnosis),
+            "may_answer_eye": access.may(request.user, Capability.WRITE_DIAGNOSES),
             "may_cancel": not diagnosis.is_finished and access.may(request.user, Capability.WRITE_DIAGNOSES),
             "may_rerun": diagnosis.is_finished and access.may(request.user, Capability.WRITE_DIAGNOSES),
         }
@@ -262,6 +266,7 @@ class DiagnosisStatusView(DiagnosisView):
             "statement": wording.describe(diagnosis),
             "steps": steps_of(diagnosis),
             "reasons": wording.quality_reasons(diagnosis.quality),
+            "eye_line": eyes.open_line(diagnosis),
         }
         template = "portal/_card_status.html" if in_card else "portal/_status.html"
         response = render(request, template, context)
@@ -270,6 +275,28 @@ class DiagnosisStatusView(DiagnosisView):
             if not in_card:
                 response.headers["HX-Refresh"] = HttpResponseClientRefresh().headers["HX-Refresh"]
         return response
+
+
+class DiagnosisEyeView(DiagnosisView):
+    """Say which eye the photograph shows, where the optic disc speaks against what was declared."""
+
+    capability = Capability.WRITE_DIAGNOSES
+
+    def post(self, request: PortalRequest, diagnosis_id: uuid.UUID) -> HttpResponse:
+        """Keep the answer, and correct the eye where it is the other one."""
+        diagnosis = self.find(request, diagnosis_id)
+        said = {name: request.POST.get(name, "") for name in ("eye", "declared")}
+        try:
+            eye_answers.answer(diagnosis, acting_user=request.user, **said)
+        except InvalidInputError:
+            messages.error(request, _("Say which eye it is."))
+        except DiagnosisError as error:
+            messages.error(request, str(error.message))
+        else:
+            messages.success(request, _("Your answer is kept with the photograph."))
+        queue = queues.named(request.POST.get("queue"))
+        address = reverse("portal:diagnosis", args=[diagnosis.pk])
+        return redirect(f"{address}?queue={queue}" if queue else address)
 
 
 class DiagnosisCancelView(DiagnosisView):

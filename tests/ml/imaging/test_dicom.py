@@ -1,5 +1,7 @@
 import numpy as np
+import pydicom
 import pytest
+from pydicom.sequence import Sequence
 
 from ml.contracts import SourceFormat
 from ml.imaging.io import read_photograph
@@ -20,6 +22,33 @@ def test_only_right_and_left_are_an_eye(value: str | None, expected: str | None)
 
     assert image.dicom is not None
     assert image.dicom.laterality == expected
+
+
+def region(code: str) -> Sequence:
+    modifier, item = pydicom.Dataset(), pydicom.Dataset()
+    modifier.CodeValue = code
+    item.AnatomicRegionModifierSequence = Sequence([modifier])
+    return Sequence([item])
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), [("24028007", "R"), ("G-A100", "R"), ("7771000", "L"), ("G-A101", "L"), ("51440002", None)]
+)
+def test_the_anatomic_region_names_an_eye(code: str, expected: str | None) -> None:
+    image = read_photograph(corpus.dicom(ImageLaterality=None, AnatomicRegionSequence=region(code)))
+
+    assert image.dicom is not None
+    assert image.dicom.laterality == expected
+
+
+@pytest.mark.parametrize(
+    "attributes", [{"Laterality": "L"}, {"AnatomicRegionSequence": region("7771000")}], ids=["series", "region"]
+)
+def test_a_header_that_contradicts_itself_names_both_eyes(attributes: dict[str, object]) -> None:
+    image = read_photograph(corpus.dicom(ImageLaterality="R", **attributes))
+
+    assert image.dicom is not None
+    assert image.dicom.lateralities == ("L", "R")
 
 
 def test_pixels_are_those_of_the_same_photograph_as_png() -> None:
