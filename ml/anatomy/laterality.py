@@ -71,7 +71,7 @@ def _bright(small: NDArray[np.float32], lit: NDArray[np.bool_]) -> NDArray[np.fl
     brightness = np.log(small[..., :2].mean(axis=2) + 8)
     inner = _blurred_within(brightness, weights, _DISC_SIGMA)
     found = np.where(lit, inner - _blurred_within(brightness, weights, _SURROUNDINGS_SIGMA), 0)
-    return found / max(float(found[lit].std()), 1e-3)
+    return np.asarray(found / max(float(found[lit].std()), 1e-3), dtype=np.float32)
 
 
 def _lines(small: NDArray[np.float32], lit: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
