@@ -2,7 +2,8 @@
 
 Runs the portal as the README does, submits photographs over HTTP, breaks things aimed at running jobs, and compares
 every picture with what was sent. Prints one JSON object; exit status 0 only when nothing was lost, doubled, swapped or
-stuck. With ``--resume DIRECTORY`` everything is kept there, and the same command goes on where a run was cut off.
+stuck. With ``--resume DIRECTORY`` everything is kept there, and the same command goes on where a run was killed. A run
+that is told to stop (SIGTERM, Ctrl-C) reports on what it had until then; told twice, it ends without.
 """
 
 import argparse
@@ -17,8 +18,6 @@ from typing import Any
 def main() -> int:
     """Run one soak."""
     options = parsed(sys.argv[1:])
-    # So that servers, mounts and portal end with a harness that is told to stop.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if options.resume:
         report = run(options, options.resume)
     else:
@@ -57,6 +56,15 @@ def run(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
     from tests.soak.run import Run
 
     soak = Run(options, directory)
+
+    def end(*_: object) -> None:
+        if soak.told_to_end.is_set():
+            # So that servers, mounts and portal end with the harness.
+            sys.exit(1)
+        soak.end_early()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
     try:
         soak.open()
         return soak.execute()

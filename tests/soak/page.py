@@ -42,7 +42,7 @@ python -m tests.soak --setup embedded --jobs 5000 --faults 500 --workers 8 --see
 python -m tests.soak.mutants            # breaks the product in each way below; every soak must turn red
 ```
 
-The long form is that command on each set-up; the tables below say what the runs kept here really had. It goes on where it was cut off when it is given again. Media faults need root, for mounting.
+The long form is that command on each set-up; the tables below say what the runs kept here really had. Given again, it goes on where it was killed, as long as its media are still mounted; told to stop, it reports on what it had. Media faults need root, for mounting.
 """
 
 

@@ -55,6 +55,7 @@ class Run:
         self.services: list[Postgres | Redis | RabbitMQ | Disk] = []
         self.log_lock = threading.Lock()
         self.begun = time.monotonic()
+        self.told_to_end = threading.Event()
 
     # --- setting up and tearing down -------------------------------------------------------------------
     def open(self) -> None:
@@ -213,7 +214,13 @@ class Run:
             self.stage.pacer.fault_done()
             time.sleep(chooser.uniform(0, 0.5))
 
+    def end_early(self) -> None:
+        """Begin no further fault, and report on what there was."""
+        self.told_to_end.set()
+
     def _is_over(self) -> bool:
+        if self.told_to_end.is_set():
+            return True
         return bool(self.options.minutes) and time.monotonic() - self.begun > 60 * self.options.minutes
 
     def _wait_for_jobs(self, number: int) -> None:

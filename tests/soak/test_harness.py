@@ -14,6 +14,7 @@ from tests.soak import hooks, report, service_faults
 from tests.soak.clients import Accepted, Clients, Journal, Pacer, form
 from tests.soak.faults import ALL
 from tests.soak.proxy import CommitProxy
+from tests.soak.run import Run
 
 
 # --- What is dealt ----------------------------------------------------------------------------------
@@ -87,6 +88,15 @@ def _wait_for(condition):
             return
         threading.Event().wait(0.01)
     raise AssertionError("it did not come about")
+
+
+def test_a_run_that_is_told_to_stop_begins_no_further_fault(tmp_path):
+    soak = Run(argparse.Namespace(minutes=0), tmp_path)
+
+    before = soak._is_over()
+    soak.end_early()
+
+    assert (before, soak._is_over()) == (False, True)
 
 
 # --- The journal ------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The soak in short, on all three set-ups at once; the long form is the command ``python -m tests.soak``."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -42,6 +43,10 @@ def reports(tmp_path_factory):
         ended = {setup: process.communicate(timeout=800) for setup, process in running.items()}
     finally:
         for process in running.values():
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=2)
+            # Told twice, it ends without a report.
             process.terminate()
     found = {}
     for setup, (out, errors) in ended.items():
