@@ -71,3 +71,9 @@ def test_a_portal_that_is_late_to_be_ready_says_so_once_and_is_announced_all_the
 
     assert complained.getvalue().count("not ready") == 1
     assert "The portal answers at http://127.0.0.1:8000/" in said.getvalue()
+
+
+def test_only_workers_get_the_time_that_they_are_given_to_stop():
+    worker, sweeper = portal._workers(1, sweep=["true"], stop_seconds=portal.WHOLE_JOB_SECONDS)
+
+    assert (worker.stop_seconds, sweeper.stop_seconds) == (portal.WHOLE_JOB_SECONDS, portal.STOP_SECONDS)

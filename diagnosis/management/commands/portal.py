@@ -222,7 +222,7 @@ def _web(host: str, port: int) -> list[Service]:
     return [Service(name="web", command=command, env=env)]
 
 
-def _workers(concurrency: int, *, sweep: list[str], stop_seconds: float) -> list[Service]:
+def _workers(concurrency: int, *, sweep: list[str], stop_seconds: float = STOP_SECONDS) -> list[Service]:
     threads = max(1, (os.cpu_count() or 1) // concurrency)
     env = {
         "WORKER_THREADS": str(threads),
