@@ -26,7 +26,7 @@ def test_child_returns_what_the_one_decoding_returns() -> None:
 def test_dicom_attributes_cross_the_process_border() -> None:
     inspected = inspect_isolated(corpus.dicom(), file_name="photo.dcm")
 
-    assert inspected.dicom == {"laterality": "R", "patient_id": "MRN-0001"}
+    assert inspected.dicom == {"laterality": "R", "lateralities": ["R"], "patient_id": "MRN-0001"}
 
 
 def test_unusable_photograph_is_taken_with_its_reason() -> None:
