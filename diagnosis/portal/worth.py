@@ -4,7 +4,7 @@ Every number is read from the bundle's ``statements.json``, which ``python -m ml
 predictions that were out of fold by patient. Nothing is said of results of another version.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -60,10 +60,10 @@ def _bundle(name: str, figure: str) -> dict[str, Any] | None:
     return next((bundle for bundle in found if bundle["name"] == name and bundle.get(figure)), None)
 
 
-def _in_use(name: str, figure: str, diagnosis: Diagnosis) -> dict[str, Any] | None:
+def _in_use(name: str, figure: str, models: Iterable[Mapping[str, str]]) -> dict[str, Any] | None:
     """Return the bundle if it carries the figure and is the version that spoke."""
     bundle = _bundle(name, figure)
-    spoke = {(each["name"], each["version"]) for each in diagnosis.model_bundles}
+    spoke = {(each["name"], each["version"]) for each in models}
     return bundle if bundle and (bundle["name"], bundle["version"]) in spoke else None
 
 
@@ -117,7 +117,7 @@ def published_prevalence() -> float | None:
 
 def sentences(diagnosis: Diagnosis) -> list[str]:
     """Return what a reader should know of this statement's worth; empty for models that are no longer in use."""
-    bundle = _in_use(IMAGE_BUNDLE, "statement_figures", diagnosis)
+    bundle = _in_use(IMAGE_BUNDLE, "statement_figures", diagnosis.model_bundles)
     if bundle is None:
         return []
     point = bundle["statement_figures"]["points"].get(diagnosis.operating_point)
@@ -138,9 +138,8 @@ def of_visit(visit: VisitStatement) -> list[str]:
 
     Measured is the joining of one photograph of each eye.
     """
-    bundle = _bundle(IMAGE_BUNDLE, "statement_figures")
-    spoke = (visit.model_bundle["name"], visit.model_bundle["version"])
-    if bundle is None or (bundle["name"], bundle["version"]) != spoke:
+    bundle = _in_use(IMAGE_BUNDLE, "statement_figures", [visit.model_bundle])
+    if bundle is None:
         return []
     point = bundle["statement_figures"]["points"].get(visit.operating_point)
     if point is None or (visit.own_photographs, visit.other_photographs) != (1, 1) or not visit.prediction:
@@ -156,7 +155,7 @@ def of_agreement(diagnosis: Diagnosis) -> str:
 
     Empty for results without a second path or without a statement, and for models that are no longer in use.
     """
-    found = _in_use(VESSEL_BUNDLE, "by_agreement", diagnosis)
+    found = _in_use(VESSEL_BUNDLE, "by_agreement", diagnosis.model_bundles)
     if found is None or diagnosis.agreement is None or diagnosis.outcome != Outcome.FINDING:
         return ""
     kind = "no_sign" if diagnosis.prediction == DiseaseClass.NORMAL else "suspected"
